@@ -1,0 +1,1 @@
+"""Checks of the published record on paper: arithmetic, definitions and limits of hardware."""

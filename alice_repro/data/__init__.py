@@ -1,0 +1,1 @@
+"""Prompts, captions and the stored teacher samples that students learn from."""

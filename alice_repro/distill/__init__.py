@@ -1,0 +1,1 @@
+"""One file per distillation method: pure losses and a small method class."""

@@ -1,0 +1,1 @@
+"""Time, noise, conversions between parameterisations, guidance and the forward-mode derivative."""

@@ -1,0 +1,1 @@
+"""Networks, the codec and the teachers, all in diffusers' layout."""

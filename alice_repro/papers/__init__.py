@@ -1,0 +1,1 @@
+"""The published record as data, each number once, with its place in the paper."""

@@ -1,0 +1,1 @@
+"""The training loop, curriculum, averaging of weights and checkpoints."""

@@ -1,0 +1,1 @@
+"""The experiment graph and the strict notebook runner."""
