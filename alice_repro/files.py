@@ -146,9 +146,9 @@ def files_under(path: str | Path) -> list[tuple[str, Path]]:
     root = Path(path)
     if not root.is_dir():
         raise UserError(f"{path}: no such folder")
-    files = [(file.relative_to(root), file) for file in root.rglob("*") if file.is_file()]
-    whole = [(name, file) for name, file in files if not any(p.startswith(TEMPORARY_PREFIX) for p in name.parts)]
-    return sorted((name.as_posix(), file) for name, file in whole)
+    names = [file.relative_to(root) for file in root.rglob("*") if file.is_file()]
+    whole = [n for n in names if not any(part.startswith(TEMPORARY_PREFIX) for part in n.parts)]
+    return sorted((name.as_posix(), root / name) for name in whole)
 
 
 def _temporary(target: Path) -> Path:

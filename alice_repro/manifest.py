@@ -29,8 +29,8 @@ SCHEMA = 1
 WHOLE = "."
 # The packages whose version can change a result.
 PACKAGES = (
-    "alice-repro accelerate av diffusers matplotlib numpy opencv-python-headless pandas papermill pillow plotly "
-    "pyarrow pymunk safetensors scipy snakemake tokenizers torch torchvision transformers"
+    "alice-repro accelerate av diffusers matplotlib numpy opencv-python-headless pandas papermill pillow "
+    "plotly pyarrow pymunk safetensors scipy snakemake tokenizers torch torchvision transformers"
 ).split()
 
 

@@ -182,13 +182,13 @@ class _RichView:
 
 
 def _rich_display() -> Any:
+    from rich import progress as rich
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Display
 
-    columns = ["{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
-    left = [TextColumn("ETA"), TimeRemainingColumn(), TextColumn("{task.fields[note]}", markup=False)]
-    return Display(*columns, *left, console=Console(stderr=True))
+    numbers = [rich.MofNCompleteColumn(), rich.TimeElapsedColumn(), rich.TextColumn("ETA")]
+    note = rich.TextColumn("{task.fields[note]}", markup=False)
+    columns = ["{task.description}", rich.BarColumn(), *numbers, rich.TimeRemainingColumn(), note]
+    return rich.Progress(*columns, console=Console(stderr=True))
 
 
 def _stream() -> TextIO:

@@ -1,0 +1,82 @@
+# Two commands do everything in a fresh clone: `make reproduce-table4` and `make test`. Each sets itself up.
+
+SCALE ?= lab
+SET ?=
+PYTEST_ARGS ?=
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# What the recipes start (notebook kernels, accelerate, snakemake) finds this environment first.
+IN_VENV := PATH="$(CURDIR)/$(BIN):$$PATH"
+REPRODUCE = $(IN_VENV) alice-repro reproduce alice
+OPTIONS = --scale $(SCALE) $(foreach pair,$(SET),--set '$(pair)')
+
+# Another environment that is active in the shell must not leak into this one.
+unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH CONDA_PREFIX
+
+.PHONY: help setup test test-slow lint lab lab-teacher reproduce-table4 reproduce-figure1 smoke clean-results
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "  SCALE=smoke|lab|wan-1.3b|wan-14b  how large (now: $(SCALE));  SET='key=value ...'  change settings"
+	@echo "  PYTHON=/path/to/python3.12  which Python to set up with;  PYTEST_ARGS='...'  options for pytest"
+
+setup: $(READY) ## make the environment in .venv (again only when the lock changes)
+
+# uv removes what the lock does not name; pip, the fallback, does not.
+$(READY): pyproject.toml requirements.lock
+	@usable='import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))'; \
+	"$(BIN)/python" -c "$$usable" 2>/dev/null && exit 0; \
+	for python in $(or $(PYTHON),python3.12 python3.11 python3); do \
+	    if "$$python" -c "$$usable" 2>/dev/null; then \
+	        echo "Making $(VENV) with $$("$$python" --version)"; \
+	        exec "$$python" -m venv --clear $(VENV); \
+	    fi; \
+	done; \
+	echo "Python 3.11 or 3.12 with its venv module is needed; tried: $(or $(PYTHON),python3.12 python3.11 python3)"; \
+	echo "(python3 here is $$(python3 --version 2>&1)). Install one, or name it: make setup PYTHON=/path/to/python3.12"; \
+	exit 2
+	@echo "Installing the locked packages (several GB the first time)"
+	@python="$(CURDIR)/$(BIN)/python"; \
+	if { "$$python" -m uv --version || "$$python" -m pip install --quiet uv; } >/dev/null 2>&1 \
+	    && "$$python" -m uv pip sync --python "$$python" requirements.lock \
+	    && "$$python" -m uv pip install --python "$$python" --no-deps --editable .; then :; \
+	else \
+	    echo "uv could not do it; trying pip"; \
+	    "$$python" -m pip install --requirement requirements.lock \
+	    && "$$python" -m pip install --no-deps --editable .; \
+	fi
+	@touch $@
+
+test: $(READY) ## run the tests that take seconds
+	$(IN_VENV) python -m pytest -q -m "not slow and not network" $(PYTEST_ARGS)
+
+test-slow: $(READY) ## run the tests that take minutes
+	$(IN_VENV) python -m pytest -q -m "slow and not network" $(PYTEST_ARGS)
+
+lint: $(READY) ## check style and who imports whom
+	$(IN_VENV) ruff check .
+	$(IN_VENV) lint-imports
+
+lab: $(READY) ## open JupyterLab on the notebooks
+	$(IN_VENV) jupyter lab notebooks
+
+lab-teacher: $(READY) ## train the lab's teacher again (hours; a trained one is shipped)
+	$(IN_VENV) alice-repro lab-teacher
+
+reproduce-table4: $(READY) ## train, sample and measure; print Table 4 of Alice with the verdicts
+	$(REPRODUCE) table04 $(OPTIONS)
+
+reproduce-figure1: $(READY) ## the same for Figure 1 of Alice
+	$(REPRODUCE) figure01 $(OPTIONS)
+
+smoke: override SCALE := smoke
+smoke: reproduce-table4 ## Table 4 at the smallest scale: does everything run?
+
+clean-results: ## delete what was generated; the committed reference stays
+	@for folder in results figures; do \
+	    test ! -d "$$folder" || find "$$folder" -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +; \
+	done
