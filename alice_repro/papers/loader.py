@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from alice_repro.errors import UserError
+from alice_repro.errors import UserError, unknown_name
 from alice_repro.files import read_toml
 from alice_repro.papers.checks import (
     Malformed,
@@ -45,7 +45,6 @@ from alice_repro.papers.record import (
     Plot,
     Statement,
     Table,
-    unknown_name,
 )
 
 _FOLDER = Path(__file__).parent
@@ -65,7 +64,7 @@ def load_paper(paper: str) -> Paper:
         UserError: no such paper.
     """
     if paper not in available_papers():
-        raise unknown_name("papers", paper, available_papers())
+        raise unknown_name("paper", paper, available_papers())
     return load_paper_file(_FOLDER / f"{paper}.toml")
 
 

@@ -5,11 +5,11 @@ Cells are kept as printed; `Quantity` says what they mean. Files are read by `lo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from alice_repro.errors import UserError, nearest
+from alice_repro.errors import UserError, unknown_name
 from alice_repro.papers.quantity import MARKS, Quantity, parse_quantity
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Table:
 
     def _column_index(self, key: str) -> int:
         if key not in self.keys:
-            raise unknown_name(f"{self.id}: column", key, self.keys)
+            raise unknown_name(f"column of {self.id}", key, self.keys)
         return self.keys.index(key)
 
     def _row_index(self, row: int | str) -> int:
@@ -124,7 +124,7 @@ class Table:
         if len(found) > 1:
             raise UserError(f"{self.id}: rows {found} all bear the label {row!r}; give the row's index")
         if not found:
-            raise unknown_name(f"{self.id}: row", row, self.labels)
+            raise unknown_name(f"row of {self.id}", row, self.labels)
         return found[0]
 
 
@@ -234,18 +234,11 @@ class Paper:
         for entry in entries:
             if getattr(entry, field_name, None) == name:
                 return entry
-        raise unknown_name(f"paper {self.id!r}: {what}", name, [getattr(e, field_name) for e in entries])
+        known = [str(getattr(entry, field_name)) for entry in entries]
+        raise unknown_name(f"{what} of paper {self.id!r}", str(name), known)
 
 
 _Entry = TypeVar("_Entry", Table, Figure, Equation, Claim, Statement)
-
-
-def unknown_name(what: str, name: int | str, known: Iterable[int | str]) -> UserError:
-    """The error for a `name` that is not among the `known` ones of a kind `what`."""
-    known = [str(k) for k in known]
-    near = nearest(str(name), known)
-    hint = f"did you mean {near!r}?" if near else "known: " + (", ".join(known) or "none")
-    return UserError(f"{what}: no {name!r}; {hint}")
 
 
 def _unmarked(label: str) -> str:

@@ -290,7 +290,7 @@ def test_unknown_names_suggest_the_nearest(tmp_path: Path) -> None:
     paper = load_paper("alice")
     for look_up, hint in [
         (lambda: load_paper("alise"), "'alice'"),
-        (lambda: paper.table(13), "'13'|13; "),
+        (lambda: paper.table(13), "unknown table of paper 'alice' '13'"),
         (lambda: paper.claim("student-exceed-teacher"), "'student-exceeds-teacher'"),
         (lambda: paper.table(4).cell("Alice", "vbench"), "'Alice v1'"),
         (lambda: paper.table(4).cell("Alice v1", "vbensh"), "'vbench'"),
