@@ -1,1 +1,1 @@
-"""Evaluation of finished videos: reads video files and caption tables from disk, knows nothing of training."""
+"""Evaluation of finished videos: reads video files and caption tables, knows nothing of training."""
