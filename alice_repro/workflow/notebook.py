@@ -169,6 +169,7 @@ def _execute(
         str(output.resolve()).replace("{", "{{").replace("}", "}}"),
         parameters=parameters,
         kernel_name="python3",
+        language="python",
         progress_bar=False,
         stdout_file=sys.stdout,
         stderr_file=sys.stderr,
