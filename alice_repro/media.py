@@ -45,18 +45,15 @@ def iter_frames(path: str | Path) -> Iterator[np.ndarray]:
                 raise VideoError(f"{path}: holds no video stream")
             stream = container.streams.video[0]
             count, end, shape = 0, None, None
-            for packet in container.demux(stream):
-                if packet.is_corrupt:
-                    raise VideoError(f"{path}: damaged or truncated after frame {count}; make the file again")
-                for frame in packet.decode():
-                    if frame.is_corrupt:
-                        raise VideoError(f"{path}: frame {count} is damaged; make the file again")
-                    image = frame.to_ndarray(format="rgb24")
-                    shape = shape or image.shape
-                    if image.shape != shape:
-                        raise VideoError(f"{path}: frame size changes from {shape[:2]} to {image.shape[:2]}")
-                    count, end = count + 1, _frame_end(frame, stream) or end
-                    yield image
+            for frame in container.decode(stream):
+                if frame.is_corrupt:  # the decoder patched what it could not decode, and goes on
+                    raise VideoError(f"{path}: frame {count} is damaged; make the file again")
+                image = frame.to_ndarray(format="rgb24")
+                shape = shape or image.shape
+                if image.shape != shape:
+                    raise VideoError(f"{path}: frame size changes from {shape[:2]} to {image.shape[:2]}")
+                count, end = count + 1, _frame_end(frame, stream) or end
+                yield image
             if count == 0:
                 raise VideoError(f"{path}: holds no decodable frame")
             _require_whole(path, container, stream, count, end)

@@ -164,6 +164,26 @@ def test_overwritten_picture_data_is_an_error(tmp_path):
         read_video(tmp_path / "a.mp4")
 
 
+def test_damage_that_the_decoder_conceals_is_an_error(tmp_path):
+    """Eight garbled bytes: the decoder may patch the picture and go on; where it says so, we stop.
+
+    Not all damage can be seen, as garbled data may be legal by chance, so most of the places must raise.
+    """
+    noisy_video(tmp_path / "whole.mp4")
+    whole = (tmp_path / "whole.mp4").read_bytes()
+    rng = np.random.default_rng(0)
+    damaged = 0
+    for _ in range(12):
+        content, place = bytearray(whole), int(rng.integers(3000, len(whole) - 3000))
+        content[place : place + 8] = rng.integers(0, 256, 8, dtype=np.uint8).tobytes()
+        (tmp_path / "a.mp4").write_bytes(content)
+        try:
+            read_video(tmp_path / "a.mp4")
+        except VideoError as error:
+            damaged += "is damaged" in str(error)
+    assert damaged >= 6
+
+
 def test_contact_sheet_shows_evenly_spaced_frames_twice_as_large(tmp_path):
     clip = np.zeros((9, 16, 16, 3), np.uint8)
     clip[:] = 25 * np.arange(9, dtype=np.uint8)[:, None, None, None]
