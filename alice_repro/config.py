@@ -1,0 +1,324 @@
+"""Configuration: frozen dataclasses filled from TOML presets, strictly. A scale says *what*, a recipe says *how to train*."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alice_repro.errors import UserError, unknown_name
+from alice_repro.files import read_toml
+
+PACKAGE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The teacher's weights and the video's size.
+
+    Attributes:
+        source: "package:lab", a diffusers folder, or a hub id.
+        download_gb: size of the download, for the message when the weights are not there.
+        text_length: tokens of a prompt (``max_sequence_length`` of ``WanPipeline``).
+    """
+
+    source: str
+    download_gb: float
+    text_length: int
+    height: int
+    width: int
+    frames: int
+    fps: int
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """How the multi-step teacher is sampled, and the exact teacher's clips."""
+
+    guidance: float
+    steps: int
+    shift: float
+    negative_prompt: str
+    exact_clips: int
+    exact_width: float
+    exact_guidance: float
+
+
+@dataclass(frozen=True)
+class PromptConfig:
+    """Which captions: "world" (the lab's grammar) or a text file with one prompt a line."""
+
+    source: str
+    train: int
+    evaluate: int
+    seeds: int
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The student's data: teacher samples a caption, and the seed of their noise."""
+
+    samples_per_caption: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How the student is sampled: steps, the shift of its time grid, clips a batch."""
+
+    student_steps: int
+    student_shift: float
+    batch: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class ProtocolConfig:
+    """Evaluation and verdict: margin in points, runs for a verdict, bootstrap draws, n of best-of-n."""
+
+    margin: float
+    runs: int
+    bootstrap: int
+    best_of: int
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A rung of evidence: what is loaded, how it is sampled, how it is judged. One TOML file in ``scales``."""
+
+    name: str
+    rung: str
+    summary: str
+    recipe: str
+    model: ModelConfig
+    teacher: TeacherConfig
+    prompts: PromptConfig
+    data: DataConfig
+    sampling: SamplingConfig
+    protocol: ProtocolConfig
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the curriculum (Alice Table 3).
+
+    Attributes:
+        updates: student updates; each is followed by ``critic_updates`` updates of the fake score if ``score`` > 0.
+        consistency, score: weights of the sCM and the DMD term (Alice Table 12: lambda).
+        target_steps: steps of the student's own sampler that the DMD term rolls out.
+        warmup: updates of linear learning-rate warm-up.
+    """
+
+    name: str
+    updates: int
+    consistency: float
+    score: float
+    target_steps: int
+    batch: int
+    learning_rate: float
+    critic_learning_rate: float
+    critic_updates: int
+    warmup: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a student is trained: one method, its options, a curriculum, the optimiser. One TOML file in ``recipes``.
+
+    Attributes:
+        form: "rcm" (the released code's losses) or "alice" (Alice Eqs. 3 and 6 as printed).
+        time_mean, time_std: p_G, the log-normal sigma at which consistency is enforced (s = arctan sigma).
+        score_shift: p_D, shifted-uniform times at which the scores are compared.
+        tangent_warmup: student updates over which r grows from 0 to 1 (sCM).
+        norm_constant: c of g / (||g|| + c).
+        step_size: eta of Alice Eq. 6 (form "alice" only).
+        ema: "power" (relative width ``ema_value``) or "constant" (decay ``ema_value``).
+        snapshots: shares of the training after which the averaged student is kept, for the convergence gate.
+    """
+
+    name: str
+    method: str
+    form: str
+    consistency_scale: float
+    score_scale: float
+    time_mean: float
+    time_std: float
+    score_shift: float
+    tangent_warmup: int
+    norm_constant: float
+    step_size: float
+    betas: tuple[float, ...]
+    weight_decay: float
+    gradient_clip: float
+    ema: str
+    ema_value: float
+    precision: str
+    checkpoint_every: int
+    log_every: int
+    snapshots: tuple[float, ...]
+    stages: tuple[Stage, ...]
+
+    @property
+    def updates(self) -> int:
+        """Student updates over all stages."""
+        return sum(stage.updates for stage in self.stages)
+
+
+@dataclass(frozen=True)
+class LabTeacherRecipe:
+    """How the lab checkpoint is made: world data, codec, text encoder, transformer, flow matching."""
+
+    # World
+    shapes: tuple[str, ...]
+    colours: tuple[str, ...]
+    motions: tuple[str, ...]
+    clips_per_caption: int
+    world_seed: int
+    # Codec
+    channels: int
+    whitening: float
+    codec_clips: int
+    # Text encoder and transformer
+    text_width: int
+    text_layers: int
+    text_heads: int
+    text_length: int
+    width: int
+    layers: int
+    heads: int
+    ffn_dim: int
+    freq_dim: int
+    max_time_rate: float
+    # Optimisation
+    updates: int
+    batch: int
+    learning_rate: float
+    warmup: int
+    decay_share: float
+    weight_decay: float
+    caption_dropout: float
+    time_shift: float
+    ema_std: float
+    sampling_shift: float
+    seed: int
+    compile: bool
+    checkpoint_every: int
+    log_every: int
+
+
+def from_mapping(cls: type, values: dict[str, Any], source: str, path: str = "") -> Any:
+    """Fill a dataclass from a mapping, strictly: no unknown key, no missing key, no wrong type.
+
+    Args:
+        source: what the values come from (a file name), for messages.
+
+    Raises:
+        UserError: naming the key, the source, and the nearest valid name.
+    """
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    for key in values:
+        if key not in fields:
+            raise UserError(f"{source}: {unknown_name('key', path + key, [path + name for name in fields])}")
+    filled = {}
+    for name, spec in fields.items():
+        if name in values:
+            filled[name] = _convert(hints[name], values[name], source, path + name)
+        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
+            raise UserError(f"{source}: key {path + name!r} is missing")
+    return cls(**filled)
+
+
+def _convert(hint: Any, value: Any, source: str, key: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, dict):
+            raise UserError(f"{source}: {key!r} must be a table")
+        return from_mapping(hint, value, source, key + ".")
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return None if value is None else _convert(arguments[0], value, source, key)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise UserError(f"{source}: {key!r} must be a list")
+        return tuple(_convert(arguments[0], item, source, f"{key}[{i}]") for i, item in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise UserError(f"{source}: {key!r} must be a table")
+        return {name: _convert(arguments[1], item, source, f"{key}.{name}") for name, item in value.items()}
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise UserError(f"{source}: {key!r} must be of type {hint.__name__}, not {value!r}")
+    return value
+
+
+def preset_path(kind: str, name: str) -> Path:
+    """Path of the preset ``name`` in ``scales`` or ``recipes``.
+
+    Raises:
+        UserError: no such preset; the message names the nearest.
+    """
+    folder = PACKAGE / f"{kind}s"
+    names = [path.stem for path in folder.glob("*.toml")]
+    if name not in names:
+        raise unknown_name(kind, name, names)
+    return folder / f"{name}.toml"
+
+
+def load_lab_teacher_recipe(overrides: tuple[str, ...] = ()) -> LabTeacherRecipe:
+    """Load ``recipes/lab_teacher.toml``, with overrides ``key=value``."""
+    return _load(LabTeacherRecipe, preset_path("recipe", "lab_teacher"), overrides)
+
+
+def load_scale(name: str, overrides: tuple[str, ...] = ()) -> Scale:
+    """Load ``scales/NAME.toml``, with overrides such as ``teacher.guidance=2.5``."""
+    return _load(Scale, preset_path("scale", name), overrides)
+
+
+def load_recipe(name: str, overrides: tuple[str, ...] = ()) -> Recipe:
+    """Load ``recipes/NAME.toml``, with overrides such as ``gradient_clip=0.5`` or ``stages.0.updates=10``."""
+    return _load(Recipe, preset_path("recipe", name), overrides)
+
+
+def _load(cls: type, path: Path, overrides: tuple[str, ...]) -> Any:
+    values = read_toml(path)
+    for override in overrides:
+        _override(values, override, path.name)
+    return from_mapping(cls, values, path.name)
+
+
+def _override(values: dict[str, Any], override: str, source: str) -> None:
+    """Set one dotted key to a TOML value; text that is not TOML is taken as a string."""
+    key, separator, text = override.partition("=")
+    if not separator:
+        raise UserError(f"setting {override!r} must have the form key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = key.split(".")
+    table: Any = values
+    for part in [*parents, last]:
+        index: Any = int(part) if isinstance(table, list) and part.isdigit() else part
+        known = range(len(table)) if isinstance(table, list) else table
+        if not isinstance(table, dict | list) or index not in known:
+            raise UserError(f"{source}: {unknown_name('key', key, _dotted(values))}")
+        if part is last:
+            table[index] = value
+        else:
+            table = table[index]
+
+
+def _dotted(values: Any, prefix: str = "") -> list[str]:
+    items = values.items() if isinstance(values, dict) else enumerate(values) if _is_tables(values) else None
+    if items is None:
+        return [prefix.rstrip(".")]
+    return [key for name, item in items for key in _dotted(item, f"{prefix}{name}.")]
+
+
+def _is_tables(values: Any) -> bool:
+    return isinstance(values, list) and bool(values) and isinstance(values[0], dict)

@@ -1,0 +1,64 @@
+"""Which captions: those that students are trained on, and those that everything is judged by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alice_repro.config import LabTeacherRecipe, PromptConfig, load_lab_teacher_recipe
+from alice_repro.errors import UserError
+from alice_repro.world.captions import Caption, all_captions
+
+SPLITS = ("train", "evaluate")
+
+
+def prompts_for(config: PromptConfig, split: str) -> list[str]:
+    """Captions of a split: of the lab's world, or (for evaluation and training alike) the lines of a text file.
+
+    Raises:
+        UserError: the file is missing or holds fewer prompts than asked for.
+    """
+    wanted = config.train if split == "train" else config.evaluate
+    if config.source == "world":
+        return [str(caption) for caption in world_captions(split, wanted, load_lab_teacher_recipe())]
+    path = Path(config.source)
+    if not path.exists():
+        raise UserError(f"prompt file {path} does not exist; give one with  --set prompts.source=FILE  (a prompt a line)")
+    lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    if len(lines) < wanted:
+        raise UserError(f"{path} holds {len(lines)} prompts, fewer than the {wanted} asked for")
+    return lines[:wanted]
+
+
+def world_captions(split: str, count: int, recipe: LabTeacherRecipe) -> list[Caption]:
+    """``count`` captions of a split, spread evenly over (shape, colour, motion) tuples and over settings.
+
+    Held-out tuples are the evaluation split; no training caption has one.
+    """
+    captions = [
+        caption
+        for caption in all_captions(recipe.shapes, recipe.colours, recipe.motions)
+        if caption.held_out == (split == "evaluate")
+    ]
+    settings = list(dict.fromkeys(caption.setting for caption in captions))
+    tuples = list(dict.fromkeys((caption.colour, caption.shape, caption.motion) for caption in captions))
+    by_words = {(c.colour, c.shape, c.motion, c.setting): c for c in captions}
+    # Walk the tuples with a stride so that a short list still has every colour, shape and motion; each later pass moves on
+    # by two settings, so that three passes give a tuple three well-spread categories.
+    chosen = []
+    for i in range(count):
+        lap, place = divmod(i, len(tuples))
+        words = tuples[place * _stride(len(tuples)) % len(tuples)]
+        chosen.append(by_words[*words, settings[(place + 2 * lap + lap // 3) % len(settings)]])
+    if len(set(chosen)) < count:
+        raise UserError(f"the lab's world has {len(captions)} {split} captions, fewer than the {count} asked for")
+    return chosen
+
+
+def _stride(length: int) -> int:
+    """A step near 0.4 of the length that visits every place once."""
+    from math import gcd
+
+    step = max(1, round(0.4 * length))
+    while gcd(step, length) > 1:
+        step += 1
+    return step

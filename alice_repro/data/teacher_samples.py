@@ -1,0 +1,51 @@
+"""Stored teacher samples: the only data that students see. One safetensors file of latents and the captions they belong to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from alice_repro.errors import UserError
+from alice_repro.files import atomic_path
+
+SAMPLES = "samples.safetensors"
+
+
+@dataclass(frozen=True)
+class TeacherSamples:
+    """Latents (N, C, T, h, w) float32 of a teacher, ``caption`` (N,) rows of ``captions``, evaluations spent on a clip."""
+
+    latents: torch.Tensor
+    caption: torch.Tensor
+    captions: list[str]
+    evaluations: int
+
+    def save(self, folder: Path) -> None:
+        """Write the samples to ``folder``/samples.safetensors, latents as float16."""
+        metadata = {"captions": json.dumps(self.captions), "evaluations": str(self.evaluations)}
+        tensors = {"latents": self.latents.half().contiguous(), "caption": self.caption.contiguous()}
+        with atomic_path(folder / SAMPLES) as temporary:
+            save_file(tensors, temporary, metadata=metadata)
+
+    @staticmethod
+    def load(folder: Path) -> TeacherSamples:
+        """Read stored samples.
+
+        Raises:
+            UserError: the file is missing or truncated.
+        """
+        path = folder / SAMPLES
+        if not path.exists():
+            raise UserError(f"{path} does not exist: sample the teacher first (alice-repro teacher-samples)")
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata()
+                latents, caption = file.get_tensor("latents").float(), file.get_tensor("caption")
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{path} is truncated or not a safetensors file ({error}); delete it and sample again") from error
+        return TeacherSamples(latents, caption, json.loads(metadata["captions"]), int(metadata["evaluations"]))

@@ -1,0 +1,60 @@
+"""Distribution matching (DMD) with a trained fake score, as in the rCM code, and Alice's printed form of it.
+
+The student's samples G are moved along the difference of two denoisers: that of the student's own distribution (the fake
+score, trained on G) and the teacher's.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from alice_repro.flow.noise import ClipNoise
+from alice_repro.flow.schedule import add_noise, expand, shift_time, x0_from_velocity
+from alice_repro.flow.trigflow import VelocityFunction, trig_time
+
+
+def dmd_gradient(x0_fake: torch.Tensor, x0_teacher: torch.Tensor, sample: torch.Tensor, floor: float = 1e-5) -> torch.Tensor:
+    """(x0_fake - x0_T) / mean|G - x0_T|, the mean over a clip, at least ``floor`` (rCM; Alice Eq. 6 adds epsilon instead)."""
+    scale = (sample - x0_teacher).abs().flatten(1).mean(1).clamp_min(floor)
+    return (x0_fake - x0_teacher) / expand(scale, sample)
+
+
+def dmd_loss(sample: torch.Tensor, gradient: torch.Tensor, step_size: float = 1.0) -> torch.Tensor:
+    """Sum over a clip of (G - sg(G - eta grad))^2, mean over the batch (Alice Eq. 6); its gradient is 2 eta grad.
+
+    A clip with a number that is not finite counts 0.
+    """
+    target = (sample - step_size * gradient).detach()
+    finite = torch.isfinite(target.flatten(1)).all(1)
+    difference = torch.where(expand(finite.to(sample.dtype), sample) > 0, sample - target, torch.zeros_like(sample))
+    return difference.square().flatten(1).sum(1).mean()
+
+
+def fake_score_loss(fake: VelocityFunction, sample: torch.Tensor, eps: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """Sum over a clip of (G - x0_fake)^2 / sin^2 s, mean over the batch: denoising on the student's own samples (rCM)."""
+    x_t = add_noise(sample, eps, t)
+    x0 = x0_from_velocity(x_t, fake(x_t, t), t)
+    per_clip = (sample - x0).square().flatten(1).sum(1) / torch.sin(trig_time(t)).square()
+    return torch.where(torch.isfinite(per_clip), per_clip, torch.zeros_like(per_clip)).mean()
+
+
+def draw_score_time(count: int, shift: float, generator: torch.Generator) -> torch.Tensor:
+    """p_D: shifted-uniform times at which the two scores are compared, (count,), kept off 0 and 1."""
+    return shift_time(torch.rand(count, generator=generator), shift).clamp(0.02, 0.98)
+
+
+def roll_out(student: VelocityFunction, noise: ClipNoise, shape: tuple[int, ...], times: torch.Tensor) -> torch.Tensor:
+    """Backward simulation: the student's own sampler over ``times``, with gradient through the last step only.
+
+    Returns:
+        G, (B, C, T, H, W).
+    """
+    x = float(times[0]) * noise.draw(shape)
+    for index, now in enumerate(times):
+        t = torch.full((len(x),), float(now))
+        last = index + 1 == len(times)
+        with torch.set_grad_enabled(last and torch.is_grad_enabled()):
+            x0 = x0_from_velocity(x, student(x, t), t)
+        if not last:
+            x = add_noise(x0, noise.draw(shape), float(times[index + 1]))
+    return x0

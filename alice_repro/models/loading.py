@@ -1,0 +1,124 @@
+"""Loading a teacher: the lab's folder, any diffusers Wan folder, or a hub id, all through ``WanPipeline.from_pretrained``."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import WanPipeline, WanTransformer3DModel
+from safetensors import SafetensorError, safe_open
+
+from alice_repro.config import PACKAGE, ModelConfig
+from alice_repro.errors import UserError
+from alice_repro.models.lab import float32_rotary
+from alice_repro.models.text import embed_prompts
+
+LAB_CHECKPOINT = PACKAGE / "models" / "lab_checkpoint"
+PACKAGE_SOURCE = "package:lab"
+
+
+@dataclass
+class TeacherParts:
+    """A loaded teacher, its parts frozen and in evaluation mode. ``folder`` is where the weights came from."""
+
+    pipeline: WanPipeline
+    folder: Path
+    text_length: int
+
+    @property
+    def transformer(self) -> WanTransformer3DModel:
+        """The velocity network."""
+        return self.pipeline.transformer
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of a latent."""
+        return self.transformer.config.in_channels
+
+    def embed(self, prompts: list[str]) -> torch.Tensor:
+        """Prompt embeddings (B, text_length, text_dim), as the pipeline makes them."""
+        return embed_prompts(self.pipeline.tokenizer, self.pipeline.text_encoder, prompts, self.text_length)
+
+    def latent_shape(self, model: ModelConfig) -> tuple[int, int, int, int]:
+        """(C, T, h, w) of a clip of this scale."""
+        time = (model.frames - 1) // self.pipeline.vae_scale_factor_temporal + 1
+        space = self.pipeline.vae_scale_factor_spatial
+        return self.latent_channels, time, model.height // space, model.width // space
+
+
+def locate(model: ModelConfig) -> Path:
+    """Folder of the weights: in the package, on disk, or in the hub's local cache. Nothing is downloaded.
+
+    Raises:
+        UserError: the weights are not here; says what to download, how large it is and what to run instead.
+    """
+    if model.source == PACKAGE_SOURCE:
+        return LAB_CHECKPOINT
+    if Path(model.source).is_dir():
+        return Path(model.source)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(model.source, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError, OSError) as error:
+        raise UserError(
+            f"the weights of {model.source} are not on this machine (about {model.download_gb:g} GB). Download them with\n"
+            f"    hf download {model.source}\n"
+            "or point to a diffusers folder with  --set model.source=FOLDER.\n"
+            "Without them, run the lab instead:  make reproduce-table4 SCALE=lab"
+        ) from error
+
+
+def load_teacher(model: ModelConfig, dtype: torch.dtype = torch.float32) -> TeacherParts:
+    """Load a teacher pipeline, frozen.
+
+    Raises:
+        UserError: missing weights, a truncated file, or a weight that is not finite, naming the file.
+    """
+    folder = locate(model)
+    check_weights(folder)
+    try:
+        pipeline = WanPipeline.from_pretrained(folder, torch_dtype=dtype, local_files_only=True)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise UserError(f"{folder} is not a complete diffusers Wan pipeline: {error}") from error
+    for part in (pipeline.transformer, pipeline.text_encoder, pipeline.vae):
+        part.requires_grad_(False).eval()
+    float32_rotary(pipeline.transformer)
+    return TeacherParts(pipeline, folder, model.text_length)
+
+
+def load_transformer(folder: Path, dtype: torch.dtype = torch.float32) -> WanTransformer3DModel:
+    """Load a student's transformer folder, checked like a teacher's."""
+    if not (folder / "config.json").exists():
+        raise UserError(f"checkpoint {folder} does not exist or is not a diffusers model folder")
+    check_weights(folder)
+    return float32_rotary(WanTransformer3DModel.from_pretrained(folder, torch_dtype=dtype)).eval()
+
+
+def check_weights(folder: Path) -> None:
+    """Open every safetensors file below ``folder`` and look for truncated files and numbers that are not finite.
+
+    Raises:
+        UserError: naming the file, and the tensor if it is one.
+    """
+    files = sorted(folder.rglob("*.safetensors"))
+    if not files:
+        raise UserError(f"no safetensors file in {folder}: is the checkpoint complete?")
+    for path in files:
+        try:
+            with safe_open(path, framework="pt") as file:
+                for name in file.keys():
+                    tensor = file.get_tensor(name)
+                    if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                        raise UserError(f"{path}: tensor {name!r} holds numbers that are not finite")
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{path} is truncated or not a safetensors file ({error}); fetch or make it again") from error
+
+
+def quiet_libraries() -> None:
+    """Keep diffusers and transformers to errors: their advice on optional packages is noise to a user of this project."""
+    for name in ("diffusers", "transformers", "huggingface_hub"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,84 @@
+"""One interface for every velocity field: ``velocity(x_t, t, caption) -> v``.
+
+A *caption* is a row of a caption table, (B,) int64. Networks and the exact teacher are used through this interface alone, so a
+loss takes tensors and callables and never a network class.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from alice_repro.flow.guidance import guide
+from alice_repro.flow.schedule import velocity_from_x0
+from alice_repro.models.exact import posterior_mean
+
+
+class Velocity(Protocol):
+    """A velocity field v(x_t, t, caption).
+
+    Attributes:
+        evaluations: network evaluations a call (2 under guidance), for the manifests.
+    """
+
+    evaluations: int
+
+    def __call__(self, x_t: torch.Tensor, t: torch.Tensor, caption: torch.Tensor) -> torch.Tensor:
+        """Velocity (B, C, T, H, W) at ``x_t`` (B, C, T, H, W), ``t`` (B,) in [0, 1], ``caption`` (B,)."""
+        ...
+
+
+class NetworkVelocity:
+    """A diffusers transformer as a velocity field, with or without classifier-free guidance.
+
+    Args:
+        transformer: called as ``WanTransformer3DModel`` is.
+        embeddings: (captions, length, text_dim) table of prompt embeddings.
+        null: (length, text_dim) embedding of the negative prompt; needed under guidance.
+        guidance: w of u + w (c - u); 1 costs one evaluation a call.
+    """
+
+    def __init__(
+        self, transformer: nn.Module, embeddings: torch.Tensor, null: torch.Tensor | None = None, guidance: float = 1.0
+    ) -> None:
+        if guidance != 1.0 and null is None:
+            raise ValueError("guidance needs the embedding of the negative prompt")
+        self.transformer, self.embeddings, self.null, self.guidance = transformer, embeddings, null, guidance
+        self.evaluations = 1 if guidance == 1.0 else 2
+
+    def __call__(self, x_t: torch.Tensor, t: torch.Tensor, caption: torch.Tensor) -> torch.Tensor:
+        states = self.embeddings[caption.to(self.embeddings.device)]
+        if self.guidance == 1.0:
+            return self._forward(x_t, t, states)
+        null = self.null.expand_as(states)
+        both = self._forward(torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([states, null]))
+        return guide(*both.chunk(2), self.guidance)
+
+    def _forward(self, x_t: torch.Tensor, t: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+        return self.transformer(x_t, 1000.0 * t, states, return_dict=False)[0]
+
+
+class ExactVelocity:
+    """The exact teacher: the velocity of each caption's finite set of clips (``models.exact``).
+
+    Args:
+        clips: (captions, K, C, T, h, w) normalised latents.
+        width: standard deviation of the Gaussian on each clip.
+        guidance: w; 1 gives the caption's own distribution, whose mode masses are known. Otherwise the unconditional
+            distribution is the mixture of all captions' clips.
+    """
+
+    def __init__(self, clips: torch.Tensor, width: float, guidance: float = 1.0) -> None:
+        self.clips, self.width, self.guidance = clips, width, guidance
+        self.everything = clips.flatten(0, 1).flatten(1).float() if guidance != 1.0 else None
+        self.evaluations = 1 if guidance == 1.0 else 2
+
+    def __call__(self, x_t: torch.Tensor, t: torch.Tensor, caption: torch.Tensor) -> torch.Tensor:
+        flat = x_t.flatten(1)
+        mean = posterior_mean(flat, t, self.clips[caption].flatten(2).float(), self.width)
+        v = velocity_from_x0(flat, mean, t)
+        if self.everything is not None:
+            v = guide(v, velocity_from_x0(flat, posterior_mean(flat, t, self.everything, self.width), t), self.guidance)
+        return v.view_as(x_t)

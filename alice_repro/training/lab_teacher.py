@@ -1,0 +1,177 @@
+"""Making the lab checkpoint: render the world, fit the codec, train text encoder and transformer by flow matching.
+
+The regression target is the exact velocity of the caption's finite set of clips (``models.exact``), not that of the one clip
+that was noised: the same minimiser as flow matching on those clips, with a far lower variance near t = 1.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from alice_repro.config import LabTeacherRecipe
+from alice_repro.files import atomic_path
+from alice_repro.flow.schedule import add_noise, shift_time, velocity
+from alice_repro.manifest import write_manifest
+from alice_repro.models.codec import LabCodec, normalise_latents, to_unit_range
+from alice_repro.models.exact import posterior_mean
+from alice_repro.models.lab import (
+    assemble, build_text_encoder, build_tokenizer, build_transformer, float32_rotary, quiet_time_columns,
+)  # fmt: skip
+from alice_repro.models.text import embed_tokens, tokenise
+from alice_repro.progress import track
+from alice_repro.training.checkpoint import (
+    load_checkpoint, load_optimizer_tensors, optimizer_tensors, save_checkpoint, with_prefix, without_prefix,
+)  # fmt: skip
+from alice_repro.training.ema import power_decay, power_exponent, update_average
+from alice_repro.world.captions import Caption, all_captions
+from alice_repro.world.clips import draw_scene, make_clip
+
+
+def train_lab_teacher(recipe: LabTeacherRecipe, work: Path, output: Path) -> None:
+    """Train the lab checkpoint, continuing from ``work`` if it was begun there, and save it as a diffusers folder.
+
+    Args:
+        work: checkpoints, data and the training curve (curve.jsonl: update, loss, seconds).
+        output: the pipeline folder; replaced when training has ended.
+    """
+    started = time.time()
+    work.mkdir(parents=True, exist_ok=True)
+    captions = [c for c in all_captions(recipe.shapes, recipe.colours, recipe.motions) if not c.held_out]
+    codec, latents = _world_latents(recipe, captions, work)
+    torch.manual_seed(recipe.seed)
+    encoder = build_text_encoder(recipe.text_width, recipe.text_layers, recipe.text_heads)
+    transformer = float32_rotary(
+        build_transformer(
+            recipe.width, recipe.layers, recipe.heads, recipe.ffn_dim, recipe.text_width, recipe.channels, recipe.freq_dim
+        )
+    )
+    mask = quiet_time_columns(transformer, recipe.max_time_rate)
+    transformer.condition_embedder.time_embedder.linear_1.weight.register_hook(lambda gradient: gradient * mask)
+    networks = torch.nn.ModuleDict({"encoder": encoder, "transformer": transformer})
+    average = _train(recipe, networks, latents, captions, work)
+    networks.load_state_dict(average)
+    pipeline = assemble(codec, encoder, transformer, recipe.sampling_shift)
+    pipeline.save_pretrained(output)
+    write_manifest(
+        output, inputs={}, config=asdict(recipe), seeds={"world": recipe.world_seed, "training": recipe.seed},
+        extra={"updates": recipe.updates, "command": "make lab-teacher"}, started=started,
+    )  # fmt: skip
+
+
+def _train(
+    recipe: LabTeacherRecipe, networks: torch.nn.ModuleDict, latents: torch.Tensor, captions: list[Caption], work: Path
+) -> dict[str, torch.Tensor]:
+    tokenizer = build_tokenizer()
+    texts = [str(caption) for caption in captions]
+    ids, text_mask = tokenise(tokenizer, [*texts, ""], recipe.text_length)  # the last row is the dropped caption
+    forward = torch.compile(networks["transformer"]) if recipe.compile else networks["transformer"]
+    optimizer = torch.optim.AdamW(
+        networks.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay, fused=True
+    )
+    average = {name: tensor.detach().clone() for name, tensor in networks.state_dict().items()}
+    generator = torch.Generator().manual_seed(recipe.seed)
+    gamma = power_exponent(recipe.ema_std)
+    update, checkpoint, losses, started = 0, work / "checkpoint.safetensors", [], time.time()
+    if checkpoint.exists():
+        tensors, counters = load_checkpoint(checkpoint)
+        update = counters["update"]
+        networks.load_state_dict(without_prefix("network", tensors))
+        average = without_prefix("average", tensors)
+        load_optimizer_tensors(optimizer, without_prefix("optimizer", tensors))
+        generator.set_state(tensors["generator"])
+    for update in track(range(update + 1, recipe.updates + 1), f"lab teacher (from update {update + 1})"):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * _trapezoid(update, recipe.updates, recipe.warmup, recipe.decay_share)
+        loss = _flow_matching_loss(recipe, networks["encoder"], forward, latents, ids, text_mask, generator)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(networks.parameters(), 1.0)
+        optimizer.step()
+        parameters = networks.state_dict()
+        update_average(average.values(), [parameters[name] for name in average], power_decay(update, gamma))
+        losses.append(loss.item())
+        if update % recipe.log_every == 0:
+            row = {"update": update, "loss": float(np.mean(losses)), "seconds": time.time() - started}
+            losses = []
+            with (work / "curve.jsonl").open("a") as file:
+                file.write(json.dumps(row) + "\n")
+        if update % recipe.checkpoint_every == 0 or update == recipe.updates:
+            tensors = {
+                **with_prefix("network", parameters),
+                **with_prefix("average", average),
+                **with_prefix("optimizer", optimizer_tensors(optimizer)),
+                "generator": generator.get_state(),
+            }
+            save_checkpoint(checkpoint, tensors, {"update": update})
+    return average
+
+
+def _flow_matching_loss(
+    recipe: LabTeacherRecipe,
+    encoder: torch.nn.Module,
+    forward: torch.nn.Module,
+    latents: torch.Tensor,
+    ids: torch.Tensor,
+    text_mask: torch.Tensor,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """Mean squared velocity error on one batch; ``latents`` is (captions, clips, C, T, h, w)."""
+    n_captions, n_clips = latents.shape[:2]
+    caption = torch.randint(n_captions, (recipe.batch,), generator=generator)
+    clip = torch.randint(n_clips, (recipe.batch,), generator=generator)
+    dropped = torch.rand(recipe.batch, generator=generator) < recipe.caption_dropout
+    clips = latents[caption].float()
+    x0 = clips[torch.arange(recipe.batch), clip]
+    t = shift_time(torch.rand(recipe.batch, generator=generator), recipe.time_shift).clamp(1e-3, 1.0)
+    eps = torch.randn(x0.shape, generator=generator)
+    x_t = add_noise(x0, eps, t)
+    mean = posterior_mean(x_t.flatten(1), t, clips.flatten(2)).view_as(x0)
+    exact = (x_t - mean) / t.view(-1, 1, 1, 1, 1)
+    # Without a caption the posterior is over all clips; there the noised clip's own velocity is the (unbiased) target.
+    target = torch.where(dropped.view(-1, 1, 1, 1, 1), velocity(x0, eps), exact)
+    row = torch.where(dropped, n_captions, caption)
+    states = embed_tokens(encoder, ids[row], text_mask[row])
+    prediction = forward(x_t, 1000.0 * t, states, return_dict=False)[0]
+    return (prediction - target).square().mean()
+
+
+def _trapezoid(update: int, updates: int, warmup: int, decay_share: float) -> float:
+    """Linear warm-up, constant, then linear decay to 0 over the last ``decay_share`` of the updates."""
+    decay = max(1.0, decay_share * updates)
+    return min(1.0, update / warmup, (updates - update + 1) / decay)
+
+
+def _world_latents(recipe: LabTeacherRecipe, captions: list[Caption], work: Path) -> tuple[LabCodec, torch.Tensor]:
+    """Web clips of every training caption as normalised latents (captions, clips, C, T, h, w) in float16, and the codec."""
+    path, codec_path = work / "latents.safetensors", work / "codec"
+    if path.exists() and codec_path.exists():
+        return LabCodec.from_pretrained(codec_path), load_file(path)["latents"]
+    codec = LabCodec(z_dim=recipe.channels)
+    some = [captions[i % len(captions)] for i in range(0, 7 * recipe.codec_clips, 7)]
+    sample = [make_clip(draw_scene(c, recipe.world_seed, 1000 + i)).frames for i, c in enumerate(some)]
+    codec.fit(to_unit_range(torch.from_numpy(np.stack(sample))), recipe.whitening)
+    codec.save_pretrained(codec_path)
+    jobs = [(codec, caption, recipe.world_seed, recipe.clips_per_caption) for caption in captions]
+    with ProcessPoolExecutor(2) as pool:
+        parts = list(track(pool.map(_caption_latents, jobs, chunksize=8), "rendering", total=len(jobs)))
+    latents = torch.from_numpy(np.stack(parts))
+    with atomic_path(path) as temporary:
+        save_file({"latents": latents}, temporary)
+    return codec, latents
+
+
+@torch.no_grad()
+def _caption_latents(job: tuple[LabCodec, Caption, int, int]) -> np.ndarray:
+    codec, caption, seed, count = job
+    torch.set_num_threads(1)
+    frames = np.stack([make_clip(draw_scene(caption, seed, index)).frames for index in range(count)])
+    latents = codec.encode(to_unit_range(torch.from_numpy(frames))).latent_dist.mode()
+    return normalise_latents(latents, codec.config).half().numpy()

@@ -1,0 +1,175 @@
+"""The stages that notebooks and the command line run: teacher samples, training, sampling. Each is a function of files."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from alice_repro.config import Scale
+from alice_repro.data.prompts import prompts_for
+from alice_repro.data.teacher_samples import TeacherSamples
+from alice_repro.errors import UserError, unknown_name
+from alice_repro.files import atomic_folder, atomic_path
+from alice_repro.flow.noise import ClipNoise, clip_seed
+from alice_repro.manifest import write_manifest
+from alice_repro.media import contact_sheet, write_video
+from alice_repro.models.codec import denormalise_latents, to_frames
+from alice_repro.models.loading import TeacherParts, load_teacher, load_transformer
+from alice_repro.models.velocity import NetworkVelocity, Velocity
+from alice_repro.progress import Progress
+from alice_repro.sampling.few_step import few_step_times, sample_few_step
+from alice_repro.sampling.teacher import sample_euler
+from alice_repro.training.setup import teacher_velocity
+
+TEACHER_ARMS = ("teacher-full", "teacher-short")
+TRAIN_SPLIT_BASE = 1_000  # keeps the noise of training samples apart from that of evaluation clips
+
+
+def make_teacher_samples(scale: Scale, teacher: str, output: Path) -> None:
+    """Sample the multi-step teacher on the training captions and store latents: the only data that students see.
+
+    The exact teacher is defined on a finite list of captions, so its students are trained on the evaluation captions; the
+    trained teacher's are trained on captions whose tuples are not evaluated.
+    """
+    started = time.time()
+    parts = load_teacher(scale.model)
+    captions = prompts_for(scale.prompts, "evaluate" if teacher == "exact" else "train")
+    repeats = scale.data.samples_per_caption
+    if teacher == "exact":  # as many samples as the trained teacher gives
+        repeats = round(repeats * scale.prompts.train / scale.prompts.evaluate)
+    rows = [(row, TRAIN_SPLIT_BASE + index) for row in range(len(captions)) for index in range(repeats)]
+    velocity = teacher_velocity(scale, teacher, parts, captions)
+    shape, latents, evaluations = parts.latent_shape(scale.model), [], 0
+    with Progress(len(rows), f"{teacher} teacher, {scale.teacher.steps} steps, training clips") as bar:
+        for start in range(0, len(rows), scale.sampling.batch):
+            chunk = rows[start : start + scale.sampling.batch]
+            noise = ClipNoise([clip_seed(scale.data.seed, *row) for row in chunk]).draw(shape)
+            caption = torch.tensor([row for row, _ in chunk])
+            clean, evaluations = sample_euler(velocity, noise, caption, scale.teacher.steps, scale.teacher.shift)
+            latents.append(clean)
+            bar.advance(len(chunk))
+    samples = TeacherSamples(torch.cat(latents), torch.tensor([row for row, _ in rows]), captions, evaluations)
+    output.mkdir(parents=True, exist_ok=True)
+    samples.save(output)
+    write_manifest(
+        output, inputs={"teacher": parts.folder}, config={"scale": asdict(scale), "teacher": teacher},
+        seeds={"data": scale.data.seed}, extra={"clips": len(rows), "evaluations_per_clip": evaluations}, started=started,
+    )  # fmt: skip
+
+
+def launch_training(
+    scale: str, recipe: str, teacher: str, seed: int, samples: Path, output: Path, settings: tuple[str, ...], processes: int
+) -> None:
+    """Train in a process (or several) of its own under ``accelerate launch``, passing its output through.
+
+    Raises:
+        UserError: training failed; its own message stands above.
+    """
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes), "--num_machines", "1"]
+    command += ["--mixed_precision", "no", "--dynamo_backend", "no"] + (["--cpu"] if not torch.cuda.is_available() else [])
+    command += ["--num_cpu_threads_per_process", str(max(1, torch.get_num_threads() // processes))]
+    command += ["-m", "alice_repro", "train", "--scale", scale, "--recipe", recipe, "--teacher", teacher]
+    command += ["--seed", str(seed), "--samples", str(samples), "--output", str(output)]
+    command += [part for setting in settings for part in ("--set", setting)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+    finally:
+        if process.poll() is None and sys.exc_info()[0] is not None:
+            process.terminate()
+        process.wait()
+    if process.returncode:
+        raise UserError(f"training ended with exit code {process.returncode}: see its message above")
+
+
+def sample_arm(scale: Scale, teacher: str, arm: str, output: Path, student: Path | None = None, run: int | None = None) -> None:
+    """Sample one arm on the evaluation captions and write its videos, caption table, contact sheet and manifest.
+
+    Args:
+        arm: "teacher-full" (all steps), "teacher-short" (as many steps as the student), or any other name for a student.
+        student: folder of the student's transformer; needed for a student.
+        run: the training run, noted in the caption table.
+    """
+    started = time.time()
+    if (student is None) != (arm in TEACHER_ARMS):
+        raise unknown_name("teacher arm", arm, TEACHER_ARMS) if student is None else UserError(f"arm {arm} takes no student")
+    parts = load_teacher(scale.model)
+    captions = prompts_for(scale.prompts, "evaluate")
+    if student is None:
+        velocity = teacher_velocity(scale, teacher, parts, captions)
+        steps = scale.teacher.steps if arm == "teacher-full" else scale.sampling.student_steps
+    else:
+        velocity = NetworkVelocity(load_transformer(student), parts.embed(captions))
+        steps = scale.sampling.student_steps
+    rows = [(prompt, seed) for seed in range(scale.prompts.seeds) for prompt in range(len(captions))]
+    with atomic_folder(output) as folder:
+        evaluations, seconds, shown = _sample_videos(scale, parts, velocity, steps, student is not None, rows, folder, arm)
+        _write_caption_table(folder / "captions.csv", rows, captions, arm, run)
+        contact_sheet(folder / "contact_sheet.png", shown, captions[: len(shown)])
+        write_manifest(
+            folder,
+            inputs={"teacher": parts.folder} | ({"student": student} if student else {}),
+            config={"scale": asdict(scale), "teacher": teacher, "arm": arm, "steps": steps},
+            seeds={"sampling": scale.sampling.seed},
+            extra={
+                "clips": len(rows),
+                "evaluations_per_clip": evaluations,
+                "seconds_per_clip": seconds / len(rows),
+            },
+            started=started,
+        )
+
+
+def _sample_videos(
+    scale: Scale, parts: TeacherParts, velocity: Velocity, steps: int, is_student: bool,
+    rows: list[tuple[int, int]], folder: Path, arm: str,
+) -> tuple[int, float, list]:  # fmt: skip
+    """Sample and decode batch by batch; returns evaluations a clip, seconds of sampling and decoding, clips of the sheet."""
+    shape, evaluations, seconds, shown = parts.latent_shape(scale.model), 0, 0.0, []
+    with Progress(len(rows), f"{arm}: {steps} steps") as bar:
+        for start in range(0, len(rows), scale.sampling.batch):
+            chunk = rows[start : start + scale.sampling.batch]
+            began = time.perf_counter()
+            caption = torch.tensor([prompt for prompt, _ in chunk])
+            noise = ClipNoise([clip_seed(scale.sampling.seed, *row) for row in chunk])
+            if is_student:
+                times = few_step_times(steps, scale.sampling.student_shift)
+                clean, evaluations = sample_few_step(velocity, noise, shape, caption, times)
+            else:
+                clean, evaluations = sample_euler(velocity, noise.draw(shape), caption, steps, scale.teacher.shift)
+            frames = decode(parts, clean)
+            seconds += time.perf_counter() - began
+            for (prompt, seed), clip in zip(chunk, frames, strict=True):
+                write_video(folder / video_name(prompt, seed), clip, scale.model.fps)
+                if seed == 0 and len(shown) < 12:
+                    shown.append(clip)
+            bar.advance(len(chunk))
+    return evaluations, seconds, shown
+
+
+@torch.no_grad()
+def decode(parts: TeacherParts, latents: torch.Tensor) -> list:
+    """Normalised latents (B, C, T, h, w) to uint8 clips (T, H, W, 3), one array each."""
+    vae = parts.pipeline.vae
+    video = vae.decode(denormalise_latents(latents.to(vae.dtype), vae.config)).sample
+    return list(to_frames(video.float().cpu()).numpy())
+
+
+def video_name(prompt: int, seed: int) -> str:
+    """File name of a clip; the oracle never reads it."""
+    return f"{prompt:04d}_s{seed}.mp4"
+
+
+def _write_caption_table(path: Path, rows: list[tuple[int, int]], captions: list[str], arm: str, run: int | None) -> None:
+    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["video", "caption", "prompt_id", "seed", "arm", "run"])
+        for prompt, seed in rows:
+            writer.writerow([video_name(prompt, seed), captions[prompt], prompt, seed, arm, "" if run is None else run])
