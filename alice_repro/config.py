@@ -1,4 +1,4 @@
-"""Configuration: frozen dataclasses filled from TOML presets, strictly. A scale says *what*, a recipe says *how to train*."""
+"""Configuration: frozen dataclasses, filled strictly from TOML. A scale says *what*, a recipe says *how to train*."""
 
 from __future__ import annotations
 

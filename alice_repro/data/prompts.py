@@ -22,7 +22,9 @@ def prompts_for(config: PromptConfig, split: str) -> list[str]:
         return [str(caption) for caption in world_captions(split, wanted, load_lab_teacher_recipe())]
     path = Path(config.source)
     if not path.exists():
-        raise UserError(f"prompt file {path} does not exist; give one with  --set prompts.source=FILE  (a prompt a line)")
+        raise UserError(
+            f"prompt file {path} does not exist; give one with  --set prompts.source=FILE  (a prompt a line)"
+        )
     lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
     if len(lines) < wanted:
         raise UserError(f"{path} holds {len(lines)} prompts, fewer than the {wanted} asked for")
@@ -42,8 +44,8 @@ def world_captions(split: str, count: int, recipe: LabTeacherRecipe) -> list[Cap
     settings = list(dict.fromkeys(caption.setting for caption in captions))
     tuples = list(dict.fromkeys((caption.colour, caption.shape, caption.motion) for caption in captions))
     by_words = {(c.colour, c.shape, c.motion, c.setting): c for c in captions}
-    # Walk the tuples with a stride so that a short list still has every colour, shape and motion; each later pass moves on
-    # by two settings, so that three passes give a tuple three well-spread categories.
+    # Walk the tuples with a stride so that a short list still has every colour, shape and motion; each later pass
+    # moves on by two settings, so that three passes give a tuple three well-spread categories.
     chosen = []
     for i in range(count):
         lap, place = divmod(i, len(tuples))

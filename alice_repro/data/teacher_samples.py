@@ -1,4 +1,4 @@
-"""Stored teacher samples: the only data that students see. One safetensors file of latents and the captions they belong to."""
+"""Stored teacher samples, the only data that students see: one safetensors file of latents and their captions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SAMPLES = "samples.safetensors"
 
 @dataclass(frozen=True)
 class TeacherSamples:
-    """Latents (N, C, T, h, w) float32 of a teacher, ``caption`` (N,) rows of ``captions``, evaluations spent on a clip."""
+    """Latents (N, C, T, h, w) float32, ``caption`` (N,) rows of ``captions``, network evaluations spent on a clip."""
 
     latents: torch.Tensor
     caption: torch.Tensor
@@ -47,5 +47,7 @@ class TeacherSamples:
                 metadata = file.metadata()
                 latents, caption = file.get_tensor("latents").float(), file.get_tensor("caption")
         except (SafetensorError, OSError) as error:
-            raise UserError(f"{path} is truncated or not a safetensors file ({error}); delete it and sample again") from error
+            raise UserError(
+                f"{path} is truncated or not a safetensors file ({error}); delete it and sample again"
+            ) from error
         return TeacherSamples(latents, caption, json.loads(metadata["captions"]), int(metadata["evaluations"]))

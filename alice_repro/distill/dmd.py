@@ -1,7 +1,7 @@
 """Distribution matching (DMD) with a trained fake score, as in the rCM code, and Alice's printed form of it.
 
-The student's samples G are moved along the difference of two denoisers: that of the student's own distribution (the fake
-score, trained on G) and the teacher's.
+The student's samples G are moved along the difference of two denoisers: that of the student's own distribution (the
+fake score, trained on G) and the teacher's.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from alice_repro.flow.schedule import add_noise, expand, shift_time, x0_from_vel
 from alice_repro.flow.trigflow import VelocityFunction, trig_time
 
 
-def dmd_gradient(x0_fake: torch.Tensor, x0_teacher: torch.Tensor, sample: torch.Tensor, floor: float = 1e-5) -> torch.Tensor:
-    """(x0_fake - x0_T) / mean|G - x0_T|, the mean over a clip, at least ``floor`` (rCM; Alice Eq. 6 adds epsilon instead)."""
+def dmd_gradient(
+    x0_fake: torch.Tensor, x0_teacher: torch.Tensor, sample: torch.Tensor, floor: float = 1e-5
+) -> torch.Tensor:
+    """(x0_fake - x0_T) / mean|G - x0_T|, the mean over a clip, at least ``floor`` (rCM; Alice Eq. 6 adds epsilon)."""
     scale = (sample - x0_teacher).abs().flatten(1).mean(1).clamp_min(floor)
     return (x0_fake - x0_teacher) / expand(scale, sample)
 
@@ -31,7 +33,7 @@ def dmd_loss(sample: torch.Tensor, gradient: torch.Tensor, step_size: float = 1.
 
 
 def fake_score_loss(fake: VelocityFunction, sample: torch.Tensor, eps: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-    """Sum over a clip of (G - x0_fake)^2 / sin^2 s, mean over the batch: denoising on the student's own samples (rCM)."""
+    """Sum over a clip of (G - x0_fake)^2 / sin^2 s, mean over the batch: denoising of the student's samples (rCM)."""
     x_t = add_noise(sample, eps, t)
     x0 = x0_from_velocity(x_t, fake(x_t, t), t)
     per_clip = (sample - x0).square().flatten(1).sum(1) / torch.sin(trig_time(t)).square()

@@ -32,7 +32,8 @@ class Batch:
     Attributes:
         x0: (B, C, T, h, w) clean latents.
         caption: (B,) rows of the caption table.
-        generator: the training's generator; every draw of an update comes from it, so its state is part of a checkpoint.
+        generator: the training's generator; every draw of an update comes from it, so its state is part of a
+            checkpoint.
     """
 
     x0: torch.Tensor

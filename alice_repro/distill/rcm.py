@@ -1,7 +1,8 @@
 """rCM (Alice Eq. 7): sCM + lambda DMD. The two terms alone are the methods ``scm`` and ``dmd``.
 
-Form "rcm" follows the released rCM code (losses summed over a clip, weights 100 : 1). Form "alice" is Alice's text: Eq. 3 with
-the moving average and the squared norm, and Eq. 6 with the student itself in the place of the fake score, step eta.
+Form "rcm" follows the released rCM code (losses summed over a clip, weights 100 : 1). Form "alice" is Alice's text:
+Eq. 3 with the moving average and the squared norm, and Eq. 6 with the student itself in the place of the fake score,
+step eta.
 """
 
 from __future__ import annotations

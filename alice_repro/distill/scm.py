@@ -1,7 +1,8 @@
 """Continuous-time consistency (sCM) as the rCM code has it, and Alice's printed form of it.
 
-The student's TrigFlow velocity F gives the consistency function f(x_s, s) = cos(s) x_s - sin(s) F. Consistency asks that f does
-not change along the teacher's trajectory dx_s/ds = F_T, so F is moved by one bounded step along the tangent df/ds.
+The student's TrigFlow velocity F gives the consistency function f(x_s, s) = cos(s) x_s - sin(s) F. Consistency asks
+that f does not change along the teacher's trajectory dx_s/ds = F_T, so F is moved by one bounded step along the
+tangent df/ds.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ def scm_tangent(
 ) -> torch.Tensor:
     """g of rCM: -cos s sqrt(1 - r^2 sin^2 s) (F - F_T) - (r cos s sin s x_s + dF*), dF* = cos s sin s dF/ds.
 
-    At r = 1 this is cos(s) df/ds. The ramp r multiplies x_s but not the derivative, as in the released code (sCM's Algorithm
-    1 multiplies both).
+    At r = 1 this is cos(s) df/ds. The ramp r multiplies x_s but not the derivative, as in the released code (sCM's
+    Algorithm 1 multiplies both).
 
     Args:
         f_student, f_teacher, df, x_s: (B, C, T, H, W); ``df`` is already multiplied by cos s sin s.
@@ -91,9 +92,9 @@ def alice_scm_loss(
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Alice Eqs. 3 to 5 as printed: w(t) || F - F^- - g / (||g||^2 + c) ||^2, g = w(t) dF^-/dt, F predicting x0.
 
-    Printed and rCM forms differ: F is x0 itself here (so the step is taken *along* dF/dt and not against it), F^- is the moving
-    average, the norm is squared, w(t) enters twice and is not specified in the paper (1 here), and t is uniform.
-    Sum over a clip, mean over the batch.
+    Printed and rCM forms differ: F is x0 itself here (so the step is taken *along* dF/dt and not against it), F^- is
+    the moving average, the norm is squared, w(t) enters twice and is not specified in the paper (1 here), and t is
+    uniform. Sum over a clip, mean over the batch.
 
     Args:
         student, average, teacher: velocities v(x_t, t) of student, its moving average and the (guided) teacher.

@@ -1,4 +1,4 @@
-"""Noise that belongs to a clip: each clip draws from a generator of its own, so results do not depend on the batch size."""
+"""Noise that belongs to a clip: each clip has a generator of its own, so results do not depend on the batch size."""
 
 from __future__ import annotations
 

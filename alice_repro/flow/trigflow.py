@@ -34,7 +34,8 @@ def trig_noise(x0: torch.Tensor, eps: torch.Tensor, s: torch.Tensor) -> torch.Te
 def trig_velocity(velocity: VelocityFunction) -> VelocityFunction:
     """Turn v(x_t, t) of a rectified flow into F(x_s, s) = dx_s / ds of TrigFlow.
 
-    With x0 = x_t - t v and eps = x_t + (1 - t) v, F = cos(s) eps - sin(s) x0 = ((cos s - sin s) x_s + v) / (cos s + sin s).
+    With x0 = x_t - t v and eps = x_t + (1 - t) v,
+    F = cos(s) eps - sin(s) x0 = ((cos s - sin s) x_s + v) / (cos s + sin s).
     (The textbook form (cos(s) x_s - x0) / sin(s) is the same, but 0/0 at s = 0.)
     """
 

@@ -1,7 +1,8 @@
-"""The lab's autoencoder: a linear, causal patch codec fitted in closed form (PCA), behind diffusers' autoencoder interface.
+"""The lab's autoencoder: a linear, causal patch codec fitted in closed form (PCA), with diffusers' interface.
 
-One basis serves the first frame and the later groups: the first frame is repeated, so that a clip of 4k + 1 frames becomes
-k + 1 groups of 4. A static clip therefore has the same latent in every group, and latents cannot invent motion.
+One basis serves the first frame and the later groups: the first frame is repeated, so that a clip of 4k + 1 frames
+becomes k + 1 groups of 4. A static clip therefore has the same latent in every group, and latents cannot invent
+motion.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class LabCodec(ModelMixin, ConfigMixin):
             self.register_to_config(latents_mean=[0.0] * z_dim, latents_std=[1.0] * z_dim)
 
     def encode(self, x: torch.Tensor, return_dict: bool = True) -> AutoencoderKLOutput | tuple:
-        """Encode video in [-1, 1], (B, 3, 4k + 1, H, W), to a distribution over latents (B, C, k + 1, H/8, W/8) of no width."""
+        """Encode video in [-1, 1], (B, 3, 4k + 1, H, W), to one point of latent space (B, C, k + 1, H/8, W/8)."""
         z = (self._patches(x) - self.centre) @ self.basis.T
         z = z.permute(0, 4, 1, 2, 3)
         posterior = DiagonalGaussianDistribution(torch.cat([z, torch.full_like(z, -30.0)], dim=1), deterministic=True)
@@ -69,9 +70,9 @@ class LabCodec(ModelMixin, ConfigMixin):
         """Fit the basis to clips (N, 3, T, H, W) in [-1, 1] by PCA, and the per-channel statistics.
 
         Args:
-            whitening: exponent a of the scale ``std ** a``. 1 gives every channel unit variance, 0 keeps their ratios. In
-                between, coarse channels rise out of the noise before fine ones, and errors count more where they are seen
-                more. The mean variance over channels is 1, as TrigFlow's sigma_data = 1 asks.
+            whitening: exponent a of the scale ``std ** a``. 1 gives every channel unit variance, 0 keeps their
+                ratios. In between, coarse channels rise out of the noise before fine ones, and errors count more
+                where they are seen more. The mean variance over channels is 1, as TrigFlow's sigma_data = 1 asks.
         """
         patches = torch.cat([self._patches(chunk).flatten(0, 3) for chunk in clips.split(64)]).double()
         self.centre.copy_(patches.mean(0))

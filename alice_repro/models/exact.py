@@ -1,7 +1,7 @@
 """The exact teacher: for a finite set of clips the optimal denoiser is a softmax over them, in closed form.
 
-Each caption's distribution is an equal mixture of narrow Gaussians, one on each of its clips' latents. Its velocity, its mode
-masses and its samples are known without training.
+Each caption's distribution is an equal mixture of narrow Gaussians, one on each of its clips' latents. Its velocity,
+its mode masses and its samples are known without training.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import torch
 def posterior_mean(x_t: torch.Tensor, t: torch.Tensor, clips: torch.Tensor, width: float = 0.0) -> torch.Tensor:
     """E[x0 | x_t] under an equal mixture of N(clip_k, width^2 I).
 
-    With x_t = (1 - t) x0 + t eps, x_t given clip k is N((1 - t) clip_k, s^2 I), s^2 = t^2 + (1 - t)^2 width^2, so the weights
-    are softmax(-||x_t - (1 - t) clip_k||^2 / 2 s^2), and each Gaussian's own posterior mean is
+    With x_t = (1 - t) x0 + t eps, x_t given clip k is N((1 - t) clip_k, s^2 I), s^2 = t^2 + (1 - t)^2 width^2, so the
+    weights are softmax(-||x_t - (1 - t) clip_k||^2 / 2 s^2), and each Gaussian's own posterior mean is
     clip_k + (1 - t) width^2 / s^2 (x_t - (1 - t) clip_k).
 
     Args:

@@ -1,4 +1,4 @@
-"""The lab's small Wan: tokenizer, UMT5 encoder, transformer and codec, put together as a diffusers ``WanPipeline`` folder."""
+"""The lab's small Wan: tokenizer, UMT5 encoder, transformer and codec, put together as a diffusers ``WanPipeline``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
 from tokenizers import Regex, Tokenizer
 from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Split, Whitespace
 from tokenizers.pre_tokenizers import Sequence as PreSequence
+from tokenizers.pre_tokenizers import Split, Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
@@ -51,11 +51,11 @@ def build_transformer(
 
 
 def quiet_time_columns(model: WanTransformer3DModel, max_rate: float) -> torch.Tensor:
-    """Silence the time embedding's fast frequencies, in place, and return the mask (1, freq_dim) that keeps them silent.
+    """Silence the time embedding's fast frequencies, in place, and return the mask (1, freq_dim) that keeps them so.
 
-    Wan feeds 1000 t to sinusoids of up to 1 radian per unit, so dv/dt of a small network is dominated by components that it
-    has no use for. Columns with more than ``max_rate`` radians over t in [0, 1] are set to 0 (and masked while training), so
-    that the derivative that sCM needs is that of a smooth function.
+    Wan feeds 1000 t to sinusoids of up to 1 radian per unit, so dv/dt of a small network is dominated by components
+    that it has no use for. Columns with more than ``max_rate`` radians over t in [0, 1] are set to 0 (and masked
+    while training), so that the derivative that sCM needs is that of a smooth function.
     """
     linear = model.condition_embedder.time_embedder.linear_1
     half = linear.in_features // 2
@@ -77,6 +77,6 @@ def assemble(
 
 
 def float32_rotary(model: WanTransformer3DModel) -> WanTransformer3DModel:
-    """Keep the rotary tables in float32: diffusers stores float64, which doubles the cost of attention's input on a CPU."""
+    """Keep the rotary tables in float32: diffusers' float64 doubles the cost of attention's input on a CPU."""
     model.rope.to(torch.float32)
     return model

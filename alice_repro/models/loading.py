@@ -1,4 +1,4 @@
-"""Loading a teacher: the lab's folder, any diffusers Wan folder, or a hub id, all through ``WanPipeline.from_pretrained``."""
+"""Loading a teacher: the lab's folder, any diffusers Wan folder or a hub id, by ``WanPipeline.from_pretrained``."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def locate(model: ModelConfig) -> Path:
         return Path(snapshot_download(model.source, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError, OSError) as error:
         raise UserError(
-            f"the weights of {model.source} are not on this machine (about {model.download_gb:g} GB). Download them with\n"
+            f"the weights of {model.source} (about {model.download_gb:g} GB) are not on this machine. Download them:\n"
             f"    hf download {model.source}\n"
             "or point to a diffusers folder with  --set model.source=FOLDER.\n"
             "Without them, run the lab instead:  make reproduce-table4 SCALE=lab"
@@ -115,10 +115,12 @@ def check_weights(folder: Path) -> None:
                     if tensor.is_floating_point() and not torch.isfinite(tensor).all():
                         raise UserError(f"{path}: tensor {name!r} holds numbers that are not finite")
         except (SafetensorError, OSError) as error:
-            raise UserError(f"{path} is truncated or not a safetensors file ({error}); fetch or make it again") from error
+            raise UserError(
+                f"{path} is truncated or not a safetensors file ({error}); fetch or make it again"
+            ) from error
 
 
 def quiet_libraries() -> None:
-    """Keep diffusers and transformers to errors: their advice on optional packages is noise to a user of this project."""
+    """Keep diffusers and transformers to errors: their advice on optional packages is noise to our users."""
     for name in ("diffusers", "transformers", "huggingface_hub"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,7 +1,7 @@
 """One interface for every velocity field: ``velocity(x_t, t, caption) -> v``.
 
-A *caption* is a row of a caption table, (B,) int64. Networks and the exact teacher are used through this interface alone, so a
-loss takes tensors and callables and never a network class.
+A *caption* is a row of a caption table, (B,) int64. Networks and the exact teacher are used through this interface
+alone, so a loss takes tensors and callables and never a network class.
 """
 
 from __future__ import annotations

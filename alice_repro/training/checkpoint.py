@@ -1,7 +1,7 @@
 """Training checkpoints without pickle: every tensor in one safetensors file, every counter in its metadata.
 
-A checkpoint holds all that the next update depends on: networks, averages, optimiser moments, method state, counters and the
-states of the random generators. Each checkpoint is written under a temporary name and renamed.
+A checkpoint holds all that the next update depends on: networks, averages, optimiser moments, method state, counters
+and the states of the random generators. Each checkpoint is written under a temporary name and renamed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def check_finite(tensors: dict[str, torch.Tensor], path: Path) -> None:
     """Raise a UserError that names the first tensor with a number that is not finite."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise UserError(f"{path}: tensor {name!r} holds numbers that are not finite; delete the file and train again")
+            raise UserError(
+                f"{path}: tensor {name!r} holds numbers that are not finite; delete the file and train again"
+            )
 
 
 def with_prefix(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -1,7 +1,7 @@
 """Making the lab checkpoint: render the world, fit the codec, train text encoder and transformer by flow matching.
 
-The regression target is the exact velocity of the caption's finite set of clips (``models.exact``), not that of the one clip
-that was noised: the same minimiser as flow matching on those clips, with a far lower variance near t = 1.
+The regression target is the exact velocity of the caption's finite set of clips (``models.exact``), not that of the
+one clip that was noised: the same minimiser as flow matching on those clips, with a far lower variance near t = 1.
 """
 
 from __future__ import annotations
@@ -17,22 +17,35 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from alice_repro.config import LabTeacherRecipe
-from alice_repro.files import atomic_path
+from alice_repro.files import atomic_folder, atomic_path, atomic_write_text
 from alice_repro.flow.schedule import add_noise, shift_time, velocity
 from alice_repro.manifest import write_manifest
 from alice_repro.models.codec import LabCodec, normalise_latents, to_unit_range
 from alice_repro.models.exact import posterior_mean
 from alice_repro.models.lab import (
-    assemble, build_text_encoder, build_tokenizer, build_transformer, float32_rotary, quiet_time_columns,
-)  # fmt: skip
+    assemble,
+    build_text_encoder,
+    build_tokenizer,
+    build_transformer,
+    float32_rotary,
+    quiet_time_columns,
+)
 from alice_repro.models.text import embed_tokens, tokenise
 from alice_repro.progress import track
 from alice_repro.training.checkpoint import (
-    load_checkpoint, load_optimizer_tensors, optimizer_tensors, save_checkpoint, with_prefix, without_prefix,
-)  # fmt: skip
+    load_checkpoint,
+    load_optimizer_tensors,
+    optimizer_tensors,
+    save_checkpoint,
+    with_prefix,
+    without_prefix,
+)
 from alice_repro.training.ema import power_decay, power_exponent, update_average
 from alice_repro.world.captions import Caption, all_captions
 from alice_repro.world.clips import draw_scene, make_clip
+
+CHECKPOINT = "checkpoint.safetensors"
+CURVE = "curve.jsonl"
 
 
 def train_lab_teacher(recipe: LabTeacherRecipe, work: Path, output: Path) -> None:
@@ -42,33 +55,52 @@ def train_lab_teacher(recipe: LabTeacherRecipe, work: Path, output: Path) -> Non
         work: checkpoints, data and the training curve (curve.jsonl: update, loss, seconds).
         output: the pipeline folder; replaced when training has ended.
     """
-    started = time.time()
     work.mkdir(parents=True, exist_ok=True)
     captions = [c for c in all_captions(recipe.shapes, recipe.colours, recipe.motions) if not c.held_out]
-    codec, latents = _world_latents(recipe, captions, work)
+    latents = _world_latents(recipe, captions, work)
+    _train(recipe, latents, captions, work)
+    export_lab_teacher(recipe, work, output)
+
+
+def export_lab_teacher(recipe: LabTeacherRecipe, work: Path, output: Path) -> None:
+    """Write the average weights in ``work`` as a ``WanPipeline`` folder, with manifest and training curve."""
+    tensors, counters = load_checkpoint(work / CHECKPOINT)
+    networks, _ = _build_networks(recipe)
+    networks.load_state_dict(without_prefix("average", tensors))
+    codec = LabCodec.from_pretrained(work / "codec")
+    curve = [json.loads(line) for line in (work / CURVE).read_text().splitlines()]
+    with atomic_folder(output) as folder:
+        assemble(codec, networks["encoder"], networks["transformer"], recipe.sampling_shift).save_pretrained(folder)
+        atomic_write_text(folder / CURVE, "".join(json.dumps(row) + "\n" for row in curve))
+        write_manifest(
+            folder,
+            inputs={"checkpoint": work / CHECKPOINT},
+            config=asdict(recipe),
+            seeds={"world": recipe.world_seed, "training": recipe.seed},
+            extra={
+                "updates": counters["update"],
+                "training_seconds": curve[-1]["seconds"],
+                "made_by": "make lab-teacher",
+            },
+            started=time.time(),
+        )
+
+
+def _build_networks(recipe: LabTeacherRecipe) -> tuple[torch.nn.ModuleDict, torch.Tensor]:
+    """Text encoder and transformer at their random start, and the mask of the silent time columns."""
     torch.manual_seed(recipe.seed)
     encoder = build_text_encoder(recipe.text_width, recipe.text_layers, recipe.text_heads)
-    transformer = float32_rotary(
-        build_transformer(
-            recipe.width, recipe.layers, recipe.heads, recipe.ffn_dim, recipe.text_width, recipe.channels, recipe.freq_dim
-        )
+    transformer = build_transformer(
+        recipe.width, recipe.layers, recipe.heads, recipe.ffn_dim, recipe.text_width, recipe.channels, recipe.freq_dim
     )
-    mask = quiet_time_columns(transformer, recipe.max_time_rate)
-    transformer.condition_embedder.time_embedder.linear_1.weight.register_hook(lambda gradient: gradient * mask)
-    networks = torch.nn.ModuleDict({"encoder": encoder, "transformer": transformer})
-    average = _train(recipe, networks, latents, captions, work)
-    networks.load_state_dict(average)
-    pipeline = assemble(codec, encoder, transformer, recipe.sampling_shift)
-    pipeline.save_pretrained(output)
-    write_manifest(
-        output, inputs={}, config=asdict(recipe), seeds={"world": recipe.world_seed, "training": recipe.seed},
-        extra={"updates": recipe.updates, "command": "make lab-teacher"}, started=started,
-    )  # fmt: skip
+    mask = quiet_time_columns(float32_rotary(transformer), recipe.max_time_rate)
+    return torch.nn.ModuleDict({"encoder": encoder, "transformer": transformer}), mask
 
 
-def _train(
-    recipe: LabTeacherRecipe, networks: torch.nn.ModuleDict, latents: torch.Tensor, captions: list[Caption], work: Path
-) -> dict[str, torch.Tensor]:
+def _train(recipe: LabTeacherRecipe, latents: torch.Tensor, captions: list[Caption], work: Path) -> None:
+    networks, mask = _build_networks(recipe)
+    linear = networks["transformer"].condition_embedder.time_embedder.linear_1
+    linear.weight.register_hook(lambda gradient: gradient * mask)
     tokenizer = build_tokenizer()
     texts = [str(caption) for caption in captions]
     ids, text_mask = tokenise(tokenizer, [*texts, ""], recipe.text_length)  # the last row is the dropped caption
@@ -79,15 +111,16 @@ def _train(
     average = {name: tensor.detach().clone() for name, tensor in networks.state_dict().items()}
     generator = torch.Generator().manual_seed(recipe.seed)
     gamma = power_exponent(recipe.ema_std)
-    update, checkpoint, losses, started = 0, work / "checkpoint.safetensors", [], time.time()
+    done, checkpoint, losses, started = 0, work / CHECKPOINT, [], time.time()
     if checkpoint.exists():
         tensors, counters = load_checkpoint(checkpoint)
-        update = counters["update"]
+        done = counters["update"]
         networks.load_state_dict(without_prefix("network", tensors))
         average = without_prefix("average", tensors)
         load_optimizer_tensors(optimizer, without_prefix("optimizer", tensors))
         generator.set_state(tensors["generator"])
-    for update in track(range(update + 1, recipe.updates + 1), f"lab teacher (from update {update + 1})"):
+        started -= counters.get("seconds", 0.0)
+    for update in track(range(done + 1, recipe.updates + 1), f"lab teacher (from update {done + 1})"):
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * _trapezoid(update, recipe.updates, recipe.warmup, recipe.decay_share)
         loss = _flow_matching_loss(recipe, networks["encoder"], forward, latents, ids, text_mask, generator)
@@ -101,7 +134,7 @@ def _train(
         if update % recipe.log_every == 0:
             row = {"update": update, "loss": float(np.mean(losses)), "seconds": time.time() - started}
             losses = []
-            with (work / "curve.jsonl").open("a") as file:
+            with (work / CURVE).open("a") as file:
                 file.write(json.dumps(row) + "\n")
         if update % recipe.checkpoint_every == 0 or update == recipe.updates:
             tensors = {
@@ -110,8 +143,7 @@ def _train(
                 **with_prefix("optimizer", optimizer_tensors(optimizer)),
                 "generator": generator.get_state(),
             }
-            save_checkpoint(checkpoint, tensors, {"update": update})
-    return average
+            save_checkpoint(checkpoint, tensors, {"update": update, "seconds": time.time() - started})
 
 
 def _flow_matching_loss(
@@ -149,11 +181,11 @@ def _trapezoid(update: int, updates: int, warmup: int, decay_share: float) -> fl
     return min(1.0, update / warmup, (updates - update + 1) / decay)
 
 
-def _world_latents(recipe: LabTeacherRecipe, captions: list[Caption], work: Path) -> tuple[LabCodec, torch.Tensor]:
-    """Web clips of every training caption as normalised latents (captions, clips, C, T, h, w) in float16, and the codec."""
+def _world_latents(recipe: LabTeacherRecipe, captions: list[Caption], work: Path) -> torch.Tensor:
+    """Web clips of the training captions as normalised latents (captions, clips, C, T, h, w), float16; fits a codec."""
     path, codec_path = work / "latents.safetensors", work / "codec"
     if path.exists() and codec_path.exists():
-        return LabCodec.from_pretrained(codec_path), load_file(path)["latents"]
+        return load_file(path)["latents"]
     codec = LabCodec(z_dim=recipe.channels)
     some = [captions[i % len(captions)] for i in range(0, 7 * recipe.codec_clips, 7)]
     sample = [make_clip(draw_scene(c, recipe.world_seed, 1000 + i)).frames for i, c in enumerate(some)]
@@ -165,7 +197,7 @@ def _world_latents(recipe: LabTeacherRecipe, captions: list[Caption], work: Path
     latents = torch.from_numpy(np.stack(parts))
     with atomic_path(path) as temporary:
         save_file({"latents": latents}, temporary)
-    return codec, latents
+    return latents
 
 
 @torch.no_grad()

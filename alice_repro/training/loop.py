@@ -1,7 +1,7 @@
-"""The training loop of every distillation method: curriculum, two optimisers, average, checkpoints, resume (Accelerate).
+"""The training loop of every method: curriculum, two optimisers, average, checkpoints, resume (Accelerate).
 
-A run is a function of its configuration, its data and its seed: all randomness comes from one generator whose state is in the
-checkpoint, so a run that is killed and started again ends with the same weights as one that was not.
+A run is a function of its configuration, its data and its seed: all randomness comes from one generator whose state
+is in the checkpoint, so a run that is killed and started again ends with the same weights as one that was not.
 """
 
 from __future__ import annotations
@@ -27,8 +27,14 @@ from alice_repro.manifest import write_manifest
 from alice_repro.models.velocity import NetworkVelocity
 from alice_repro.progress import Progress, log
 from alice_repro.training.checkpoint import (
-    check_finite, load_checkpoint, load_optimizer_tensors, optimizer_tensors, save_checkpoint, with_prefix, without_prefix,
-)  # fmt: skip
+    check_finite,
+    load_checkpoint,
+    load_optimizer_tensors,
+    optimizer_tensors,
+    save_checkpoint,
+    with_prefix,
+    without_prefix,
+)
 from alice_repro.training.ema import power_decay, power_exponent, update_average
 from alice_repro.training.setup import prepare
 
@@ -79,7 +85,8 @@ class Trainer:
         self.output.mkdir(parents=True, exist_ok=True)
         self._resume()
         total, resumed_at = self.recipe.updates, self.done.student
-        with Progress(total, f"{self.recipe.name} ({self.teacher_name} teacher, seed {self.seed})", start=resumed_at) as bar:
+        title = f"{self.recipe.name} ({self.teacher_name} teacher, seed {self.seed})"
+        with Progress(total, title, start=resumed_at) as bar:
             while self.done.student < total:
                 row = self._update(self._stage())
                 if self.accelerator.is_main_process:
@@ -89,7 +96,11 @@ class Trainer:
 
     def _optimizer(self, module: torch.nn.Module) -> torch.optim.Optimizer:
         return torch.optim.AdamW(
-            module.parameters(), lr=1.0, betas=tuple(self.recipe.betas), weight_decay=self.recipe.weight_decay, fused=True
+            module.parameters(),
+            lr=1.0,
+            betas=tuple(self.recipe.betas),
+            weight_decay=self.recipe.weight_decay,
+            fused=True,
         )
 
     def _stage(self) -> tuple[Stage, int]:

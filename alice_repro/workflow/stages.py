@@ -1,4 +1,4 @@
-"""The stages that notebooks and the command line run: teacher samples, training, sampling. Each is a function of files."""
+"""The stages that notebooks and commands run: teacher samples, training, sampling. Each is a function of files."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ TRAIN_SPLIT_BASE = 1_000  # keeps the noise of training samples apart from that 
 def make_teacher_samples(scale: Scale, teacher: str, output: Path) -> None:
     """Sample the multi-step teacher on the training captions and store latents: the only data that students see.
 
-    The exact teacher is defined on a finite list of captions, so its students are trained on the evaluation captions; the
-    trained teacher's are trained on captions whose tuples are not evaluated.
+    The exact teacher is defined on a finite list of captions, so its students are trained on the evaluation captions;
+    the trained teacher's are trained on captions whose tuples are not evaluated.
     """
     started = time.time()
     parts = load_teacher(scale.model)
@@ -59,20 +59,29 @@ def make_teacher_samples(scale: Scale, teacher: str, output: Path) -> None:
     samples.save(output)
     write_manifest(
         output, inputs={"teacher": parts.folder}, config={"scale": asdict(scale), "teacher": teacher},
-        seeds={"data": scale.data.seed}, extra={"clips": len(rows), "evaluations_per_clip": evaluations}, started=started,
+        seeds={"data": scale.data.seed}, extra={"clips": len(rows), "evaluations_per_clip": evaluations},
+        started=started,
     )  # fmt: skip
 
 
 def launch_training(
-    scale: str, recipe: str, teacher: str, seed: int, samples: Path, output: Path, settings: tuple[str, ...], processes: int
+    scale: str,
+    recipe: str,
+    teacher: str,
+    seed: int,
+    samples: Path,
+    output: Path,
+    settings: tuple[str, ...],
+    processes: int,
 ) -> None:
     """Train in a process (or several) of its own under ``accelerate launch``, passing its output through.
 
     Raises:
         UserError: training failed; its own message stands above.
     """
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes), "--num_machines", "1"]
-    command += ["--mixed_precision", "no", "--dynamo_backend", "no"] + (["--cpu"] if not torch.cuda.is_available() else [])
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1"]
+    command += ["--num_processes", str(processes), "--mixed_precision", "no", "--dynamo_backend", "no"]
+    command += [] if torch.cuda.is_available() else ["--cpu"]
     command += ["--num_cpu_threads_per_process", str(max(1, torch.get_num_threads() // processes))]
     command += ["-m", "alice_repro", "train", "--scale", scale, "--recipe", recipe, "--teacher", teacher]
     command += ["--seed", str(seed), "--samples", str(samples), "--output", str(output)]
@@ -89,17 +98,22 @@ def launch_training(
         raise UserError(f"training ended with exit code {process.returncode}: see its message above")
 
 
-def sample_arm(scale: Scale, teacher: str, arm: str, output: Path, student: Path | None = None, run: int | None = None) -> None:
+def sample_arm(
+    scale: Scale, teacher: str, arm: str, output: Path, student: Path | None = None, run: int | None = None
+) -> None:
     """Sample one arm on the evaluation captions and write its videos, caption table, contact sheet and manifest.
 
     Args:
-        arm: "teacher-full" (all steps), "teacher-short" (as many steps as the student), or any other name for a student.
+        arm: "teacher-full" (all steps), "teacher-short" (as many steps as the student), or any other name for a
+            student.
         student: folder of the student's transformer; needed for a student.
         run: the training run, noted in the caption table.
     """
     started = time.time()
     if (student is None) != (arm in TEACHER_ARMS):
-        raise unknown_name("teacher arm", arm, TEACHER_ARMS) if student is None else UserError(f"arm {arm} takes no student")
+        if student is None:
+            raise unknown_name("teacher arm", arm, TEACHER_ARMS)
+        raise UserError(f"arm {arm} takes no student")
     parts = load_teacher(scale.model)
     captions = prompts_for(scale.prompts, "evaluate")
     if student is None:
@@ -110,7 +124,9 @@ def sample_arm(scale: Scale, teacher: str, arm: str, output: Path, student: Path
         steps = scale.sampling.student_steps
     rows = [(prompt, seed) for seed in range(scale.prompts.seeds) for prompt in range(len(captions))]
     with atomic_folder(output) as folder:
-        evaluations, seconds, shown = _sample_videos(scale, parts, velocity, steps, student is not None, rows, folder, arm)
+        evaluations, seconds, shown = _sample_videos(
+            scale, parts, velocity, steps, student is not None, rows, folder, arm
+        )
         _write_caption_table(folder / "captions.csv", rows, captions, arm, run)
         contact_sheet(folder / "contact_sheet.png", shown, captions[: len(shown)])
         write_manifest(
@@ -131,7 +147,7 @@ def _sample_videos(
     scale: Scale, parts: TeacherParts, velocity: Velocity, steps: int, is_student: bool,
     rows: list[tuple[int, int]], folder: Path, arm: str,
 ) -> tuple[int, float, list]:  # fmt: skip
-    """Sample and decode batch by batch; returns evaluations a clip, seconds of sampling and decoding, clips of the sheet."""
+    """Sample and decode in batches; returns evaluations a clip, seconds of sampling and decoding, the sheet's clips."""
     shape, evaluations, seconds, shown = parts.latent_shape(scale.model), 0, 0.0, []
     with Progress(len(rows), f"{arm}: {steps} steps") as bar:
         for start in range(0, len(rows), scale.sampling.batch):
@@ -167,7 +183,9 @@ def video_name(prompt: int, seed: int) -> str:
     return f"{prompt:04d}_s{seed}.mp4"
 
 
-def _write_caption_table(path: Path, rows: list[tuple[int, int]], captions: list[str], arm: str, run: int | None) -> None:
+def _write_caption_table(
+    path: Path, rows: list[tuple[int, int]], captions: list[str], arm: str, run: int | None
+) -> None:
     with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["video", "caption", "prompt_id", "seed", "arm", "run"])

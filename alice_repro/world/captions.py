@@ -71,11 +71,10 @@ class Caption:
     def held_out(self) -> bool:
         """Whether the (shape, colour, motion) tuple is kept from training.
 
-        A Latin pattern: each (shape, colour) pair loses about one motion in six, and every word is still seen in training.
+        A Latin pattern: each (shape, colour) pair loses about one motion in six, and every word is still seen in
+            training.
         """
-        index = (
-            SHAPES.index(self.shape) + list(COLOURS).index(self.colour) + list(MOTIONS).index(self.motion)
-        )
+        index = SHAPES.index(self.shape) + list(COLOURS).index(self.colour) + list(MOTIONS).index(self.motion)
         return index % 6 == 0
 
 
@@ -126,7 +125,7 @@ def all_captions(
 
 
 def vocabulary() -> list[str]:
-    """Every token (word or comma) that a caption of this world can hold, in a fixed order; the tokenizer's vocabulary."""
+    """Every token (word or comma) that a caption can hold, in a fixed order; the tokenizer's vocabulary."""
     phrases = [*COLOURS, *SHAPES, *MOTIONS.values(), *SETTINGS, *CAMERAS.values(), *STYLES.values(), "a in the"]
     tokens = " ".join(phrases).replace(",", " , ").split()
     return list(dict.fromkeys(tokens))

@@ -30,7 +30,8 @@ def draw_scene(caption: Caption, seed: int, index: int, defect: str | None = "we
     """Scene ``index`` of a caption.
 
     Args:
-        defect: "web" draws one at the rate of the caption's category; None gives a clean clip; a name gives that defect.
+        defect: "web" draws one at the rate of the caption's category; None gives a clean clip; a name gives that
+            defect.
     """
     entropy = scene_entropy(caption, seed, index)
     rng = np.random.default_rng(entropy)

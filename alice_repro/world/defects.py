@@ -1,7 +1,7 @@
 """Defects of web clips: what the caption does not mention and Newton does not allow.
 
-Each defect is a function of a clean trajectory. Their shares among defective clips are fixed here; about 15 % of all web clips
-are frozen or nearly so, so that collapse to stillness and recovery from it can both show.
+Each defect is a function of a clean trajectory. Their shares among defective clips are fixed here; about 15 % of all
+web clips are frozen or nearly so, so that collapse to stillness and recovery from it can both show.
 """
 
 from __future__ import annotations

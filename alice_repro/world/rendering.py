@@ -26,7 +26,8 @@ def render(scene: Scene, path: Trajectory, size: int) -> np.ndarray:
     clip = np.stack(frames).astype(np.float32)
     if path.blur > 0:
         clip = np.stack([cv2.GaussianBlur(f, (0, 0), path.blur * size / EXTENT) for f in clip])
-    return np.clip(_stylise(clip, scene.caption.style) * path.gain[:, None, None, None], 0, 255).round().astype(np.uint8)
+    clip = _stylise(clip, scene.caption.style) * path.gain[:, None, None, None]
+    return np.clip(clip, 0, 255).round().astype(np.uint8)
 
 
 def camera_path(scene: Scene, frames: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """A scene: a caption plus what the caption leaves open, drawn with known probabilities.
 
-The open attributes are the world's *modes*: their probabilities are known, so mode coverage is a distance to the truth and
-not to a sample. The rarest background hue has probability 0.05.
+The open attributes are the world's *modes*: their probabilities are known, so mode coverage is a distance to the
+truth and not to a sample. The rarest background hue has probability 0.05.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RADII = {"small": 9.5, "large": 12.5}  # pixels, in a 64-pixel frame
 
 @dataclass(frozen=True)
 class Scene:
-    """A caption, its unmentioned attributes, its defect (None in a clean clip) and the seed of everything continuous."""
+    """A caption, its unmentioned attributes, its defect (None if clean) and the seed of everything continuous."""
 
     caption: Caption
     hue: str
