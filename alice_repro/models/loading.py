@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+import diffusers
 import torch
+import transformers
 from diffusers import WanPipeline, WanTransformer3DModel
 from safetensors import SafetensorError, safe_open
 
@@ -80,6 +81,7 @@ def load_teacher(model: ModelConfig, dtype: torch.dtype = torch.float32) -> Teac
     """
     folder = locate(model)
     check_weights(folder)
+    quiet_libraries()
     try:
         pipeline = WanPipeline.from_pretrained(folder, torch_dtype=dtype, local_files_only=True)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
@@ -121,6 +123,8 @@ def check_weights(folder: Path) -> None:
 
 
 def quiet_libraries() -> None:
-    """Keep diffusers and transformers to errors: their advice on optional packages is noise to our users."""
-    for name in ("diffusers", "transformers", "huggingface_hub"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    """Keep diffusers and transformers to errors: their bars and their advice on optional packages are noise to our users."""
+    diffusers.utils.logging.set_verbosity_error()
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()

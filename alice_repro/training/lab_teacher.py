@@ -119,7 +119,9 @@ def _train(recipe: LabTeacherRecipe, latents: torch.Tensor, captions: list[Capti
         average = without_prefix("average", tensors)
         load_optimizer_tensors(optimizer, without_prefix("optimizer", tensors))
         generator.set_state(tensors["generator"])
-        started -= counters.get("seconds", 0.0)
+        started -= counters["seconds"]
+        kept = [line for line in (work / CURVE).read_text().splitlines() if json.loads(line)["update"] <= done]
+        atomic_write_text(work / CURVE, "".join(line + "\n" for line in kept))
     for update in track(range(done + 1, recipe.updates + 1), f"lab teacher (from update {done + 1})"):
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * _trapezoid(update, recipe.updates, recipe.warmup, recipe.decay_share)
