@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from alice_repro.errors import nearest
+from alice_repro.papers.expressions import Comparison, Node, parse_comparison, parse_expression
 
 _SLUG = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")
 
@@ -62,9 +63,7 @@ def strings(values: Any, where: str) -> tuple[str, ...]:
         raise Malformed(where, f"expected a list of strings, found {values!r}")
     for i, value in enumerate(values):
         if not isinstance(value, str):
-            raise Malformed(
-                f"{where}[{i}]", f"expected a string, found {value!r}; write it as printed, in quotes"
-            )
+            raise Malformed(f"{where}[{i}]", f"expected a string, found {value!r}; write it as printed, in quotes")
     return tuple(values)
 
 
@@ -72,6 +71,37 @@ def texts(values: dict[str, Any], where: str) -> dict[str, str]:
     """A table whose values are strings."""
     strings(list(values.values()), where)
     return dict(values)
+
+
+def numbers(values: Any, where: str) -> tuple[int, ...]:
+    """A list of whole numbers that is not empty, as a tuple."""
+    if not isinstance(values, list) or not values or not all(type(value) is int for value in values):
+        raise Malformed(where, f"expected a list of whole numbers, found {values!r}")
+    return tuple(values)
+
+
+def expression(text: Any, where: str) -> Node:
+    """A sum of products, see `expressions`."""
+    return _parsed(parse_expression, text, where)
+
+
+def comparison(text: Any, where: str) -> Comparison:
+    """Two expressions and what is between them, see `expressions`."""
+    return _parsed(parse_comparison, text, where)
+
+
+def references(fields: dict[str, Any], where: str, *keys: str) -> dict[str, Node]:
+    """Those of the `keys` that are there, as expressions."""
+    return {key: expression(fields[key], f"{where}.{key}") for key in keys if key in fields}
+
+
+def _parsed(parse: Any, text: Any, where: str) -> Any:
+    if not isinstance(text, str):
+        raise Malformed(where, f"expected a string, found {text!r}")
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise Malformed(where, str(error)) from None
 
 
 def _hint(name: str, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""What a paper states, as frozen data: tables, claims, figures, single quantities and equations.
+"""What a document states, as frozen data: tables, sentences' numbers, relations, claims, figures, equations, facts.
 
 Cells are kept as printed; `Quantity` says what they mean. Files are read by `loader`.
 """
@@ -6,126 +6,14 @@ Cells are kept as printed; `Quantity` says what they mean. Files are read by `lo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
-from alice_repro.errors import UserError, unknown_name
-from alice_repro.papers.quantity import MARKS, Quantity, parse_quantity
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-KINDS = ("name", "number", "text")
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column: `kind` is "name" (labels the row), "number" (each cell parses or is missing) or "text".
-
-    unit: of every cell, "" if none; exact: a count, not rounded; group: the heading printed above several
-    columns.
-    """
-
-    key: str
-    label: str
-    unit: str = ""
-    kind: str = "number"
-    higher_is_better: bool | None = None
-    exact: bool = False
-    group: str = ""
-
-
-@dataclass(frozen=True)
-class Damage:
-    """Cells read from damaged text: a cell, or a whole row or column where the other is None."""
-
-    why: str
-    row: int | None = None
-    column: str | None = None
-
-
-@dataclass(frozen=True)
-class Table:
-    """A printed table: `rows[i][j]` are the characters of row i under `columns[j]`.
-
-    label_columns: whose cells name a row (by default the "name" columns); footnotes: mark -> text; arms: name
-    of an experiment's arm ("teacher-50") -> label of its row, or key of its column where methods stand side
-    by side.
-    """
-
-    id: str
-    number: int
-    place: str
-    caption: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[str, ...], ...]
-    label_columns: tuple[str, ...]
-    footnotes: Mapping[str, str] = field(default_factory=dict)
-    arms: Mapping[str, str] = field(default_factory=dict)
-    damaged: tuple[Damage, ...] = ()
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The columns' keys, left to right."""
-        return tuple(column.key for column in self.columns)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The rows' names as printed; several label columns are joined by " / "."""
-        places = [self.keys.index(key) for key in self.label_columns]
-        return tuple(" / ".join(row[place] for place in places) for row in self.rows)
-
-    def cell(self, row: int | str, column: str) -> Quantity:
-        """The cell in `row` (index from 0, or label with or without its footnote marks) under key `column`.
-
-        Raises:
-            UserError: no such row or column, or a label that several rows bear.
-        """
-        i, j = self._row_index(row), self._column_index(column)
-        quantity = parse_quantity(self.rows[i][j], exact=self.columns[j].exact)
-        why = [d.why for d in self.damaged if d.row in (None, i) and d.column in (None, column)]
-        return replace(quantity, damaged="; ".join(why))
-
-    def column(self, key: str) -> tuple[Quantity, ...]:
-        """All cells of a column, top to bottom."""
-        return tuple(self.cell(row, key) for row in range(len(self.rows)))
-
-    def to_frame(self, printed: bool = False) -> pd.DataFrame:
-        """A frame with the columns' keys: strings as printed, or number columns as float in their unit.
-
-        NaN stands for a missing cell and for a printed range, which has no single value.
-        """
-        import pandas as pd
-
-        frame = pd.DataFrame(list(self.rows), columns=list(self.keys), dtype=object)
-        for column in () if printed else self.columns:
-            if column.kind == "number":
-                values = [cell.value for cell in self.column(column.key)]
-                frame[column.key] = pd.Series(values, index=frame.index, dtype=float)
-        return frame
-
-    def to_markdown(self) -> str:
-        """A pipe table of the printed labels and cells; backslashes and pipes inside a cell are escaped."""
-        lines = [[column.label for column in self.columns], ["---"] * len(self.columns), *self.rows]
-        return "".join("| " + " | ".join(_escape(text) for text in line) + " |\n" for line in lines)
-
-    def _column_index(self, key: str) -> int:
-        if key not in self.keys:
-            raise unknown_name(f"column of {self.id}", key, self.keys)
-        return self.keys.index(key)
-
-    def _row_index(self, row: int | str) -> int:
-        if isinstance(row, int):
-            if not 0 <= row < len(self.rows):
-                raise UserError(f"{self.id}: no row {row}; rows are 0 to {len(self.rows) - 1}")
-            return row
-        found = [i for i, label in enumerate(self.labels) if label == row]
-        found = found or [i for i, label in enumerate(self.labels) if _unmarked(label) == row]
-        if len(found) > 1:
-            raise UserError(f"{self.id}: rows {found} all bear the label {row!r}; give the row's index")
-        if not found:
-            raise unknown_name(f"row of {self.id}", row, self.labels)
-        return found[0]
+from alice_repro.errors import unknown_name
+from alice_repro.papers.expressions import Comparison, Name
+from alice_repro.papers.facts import Budget, Model, Timing
+from alice_repro.papers.quantity import Quantity
+from alice_repro.papers.table import Table
 
 
 @dataclass(frozen=True)
@@ -175,31 +63,114 @@ class Figure:
 
 @dataclass(frozen=True)
 class Statement:
-    """A number stated in running text. `name` says of what; one name in several places is one quantity."""
+    """A number stated in running text. `about` names the quantity: one name in several places is one quantity."""
 
     id: str
-    name: str
+    about: str
     quantity: Quantity
     place: str
     quote: str
 
 
 @dataclass(frozen=True)
+class Relation:
+    """Arithmetic between printed numbers. It holds if any of the `readings` does.
+
+    basis: "stated" if the document says it, "implied" if it follows from what the quantities are; quote: the
+    sentence, where one states it; why: the reason of an implied one.
+    """
+
+    id: str
+    place: str
+    readings: tuple[Comparison, ...]
+    basis: str
+    quote: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A superlative about a table: each row in `better` beats each in `worse` on the `columns`.
+
+    demand: "each" (on every column) or "most" (on more than half of them).
+    """
+
+    id: str
+    quote: str
+    place: str
+    table: str
+    better: tuple[int, ...]
+    worse: tuple[int, ...]
+    columns: tuple[str, ...]
+    demand: str = "each"
+
+
+@dataclass(frozen=True)
 class Equation:
-    """A numbered equation; `latex` as in the paper's source, "" where the text lost it."""
+    """A numbered equation; `latex` as in the paper's source, "" where the text lost it.
+
+    says: what the text claims of it; damaged: what the extraction did to it, "" if nothing.
+    """
 
     id: str
     number: int
     place: str
     latex: str = ""
+    says: str = ""
+    damaged: str = ""
+
+
+@dataclass(frozen=True)
+class Quote:
+    """Words of a document ("alice", "alice_release") at a place."""
+
+    document: str
+    place: str
+    quote: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a person read and no rule computes: two or more quotes that do not fit, and why."""
+
+    id: str
+    date: str
+    quotes: tuple[Quote, ...]
+    reading: str
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A passage of which the extraction lost something: nothing can be said of it but "check the PDF"."""
+
+    id: str
+    place: str
+    quote: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A place at which a quantity is stated: a sentence's number (id) or a table's cell ("table04[Sora2*].vbench")."""
+
+    document: str
+    id: str
+    place: str
+    quote: str
+    quantity: Quantity
 
 
 @dataclass(frozen=True)
 class Paper:
-    """One paper's record. Look-ups take an id, or a number where the paper numbers the thing."""
+    """One document's record. Look-ups take an id, or a number where the paper numbers the thing.
+
+    of: id of the paper that this document is about (a review, a release), "" for a paper itself.
+    """
 
     id: str
     title: str
+    of: str = ""
+    source: str = ""
     arxiv: str = ""
     date: str = ""
     authors: tuple[str, ...] = ()
@@ -207,7 +178,14 @@ class Paper:
     claims: tuple[Claim, ...] = ()
     figures: tuple[Figure, ...] = ()
     quantities: tuple[Statement, ...] = ()
+    relations: tuple[Relation, ...] = ()
+    rankings: tuple[Ranking, ...] = ()
     equations: tuple[Equation, ...] = ()
+    models: tuple[Model, ...] = ()
+    timings: tuple[Timing, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    notes: tuple[Note, ...] = ()
+    lost: tuple[Lost, ...] = ()
 
     def table(self, name: int | str) -> Table:
         """Table by number (4) or id ("table04")."""
@@ -229,6 +207,30 @@ class Paper:
         """Quantity stated in the text, by id."""
         return self._find("quantity", name, self.quantities)
 
+    def value(self, name: Name) -> Quantity:
+        """What a name in this document's expressions stands for (see `expressions`), K, M and B multiplied in.
+
+        Raises:
+            UserError: no such quantity, table, row or column.
+        """
+        if name.row:
+            return self.table(name.id).cell(name.row, name.column).scaled()
+        return self.quantity(name.id).quantity.scaled()
+
+    def mentions(self) -> Mapping[str, tuple[Mention, ...]]:
+        """`about` -> every number in this document that states it."""
+        found: dict[str, list[Mention]] = {}
+        for statement in self.quantities:
+            mention = Mention(self.id, statement.id, statement.place, statement.quote, statement.quantity)
+            found.setdefault(statement.about, []).append(mention)
+        for table in self.tables:
+            for (row, column), about in table.about.items():
+                cell = table.cell(row, column)
+                place = f"{table.id}[{table.labels[row] or f'#{row}'}].{column}"
+                if cell.is_number:
+                    found.setdefault(about, []).append(Mention(self.id, place, table.place, cell.printed, cell))
+        return {about: tuple(mentions) for about, mentions in found.items()}
+
     def _find(self, what: str, name: int | str, entries: tuple[_Entry, ...]) -> _Entry:
         field_name = "number" if isinstance(name, int) else "id"
         for entry in entries:
@@ -239,11 +241,3 @@ class Paper:
 
 
 _Entry = TypeVar("_Entry", Table, Figure, Equation, Claim, Statement)
-
-
-def _unmarked(label: str) -> str:
-    return "".join(character for character in label if character not in MARKS).strip()
-
-
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|")
