@@ -8,6 +8,7 @@ from alice_repro.papers.loader import available_documents, available_papers, com
 from alice_repro.papers.quantity import Quantity, parse_quantity
 from alice_repro.papers.record import (
     Claim,
+    Count,
     Equation,
     Figure,
     Lost,
@@ -28,6 +29,7 @@ __all__ = [
     "Claim",
     "Column",
     "Comparison",
+    "Count",
     "Damage",
     "Equation",
     "Figure",

@@ -12,6 +12,7 @@ The format (`alice.toml` is a full example; `?` marks what may be left out; expr
                  samples: columns, rows?, sizes (a list of readings), unit, why; about: row, column, states
     [[sentence]] place, quote, values: id, printed, about? (the quantity, where others state it too), exact?, damaged?
     [[relation]] id, place, readings (comparisons; one must hold), basis ("stated", "implied"), quote?, why?
+    [[count]]    id, place, quote, stated (a quantity's id), items (what the sentence lists, as printed)
     [[ranking]]  id, quote, place, table, better (rows), worse (rows, [] for all others), columns, demand?
                  ("each" or "most")
     [[claim]]    id, quote, place, endpoint, better, worse, testable (true, or why not), experiment?,
@@ -38,6 +39,7 @@ from alice_repro.papers.facts import read_budget, read_model, read_timing
 from alice_repro.papers.read_sections import (
     check_references,
     read_claim,
+    read_count,
     read_equation,
     read_figure,
     read_lost,
@@ -56,6 +58,7 @@ _SECTIONS = {
     "claim": ("claims", read_claim),
     "figure": ("figures", read_figure),
     "relation": ("relations", read_relation),
+    "count": ("counts", read_count),
     "ranking": ("rankings", read_ranking),
     "equation": ("equations", read_equation),
     "model": ("models", read_model),

@@ -11,6 +11,7 @@ MISSING = frozenset({"", "-", "–", "—", "N/A", "n/a"})
 
 _UNIT_NAMES = {"×": "x", "sec": "s", "second": "s", "seconds": "s"}
 _PREFIXES = {"K": 1e3, "k": 1e3, "M": 1e6, "million": 1e6, "B": 1e9, "billion": 1e9}
+_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?"
 # The first word of a unit may touch the number, but no digit may follow it: "50x2" and "480p3" stay text.
@@ -69,10 +70,13 @@ def parse_quantity(printed: str, exact: bool = False) -> Quantity:
 
     Handles "84.0", "~88", "+0.08", "2s", "68%", "7.5×", "1e-5", "17,000", "100K steps", "14B (active)",
     "10-35×" and marks anywhere. `exact` is for counts (steps, layers), which are not rounded: low = value =
-    high.
+    high. A number in words ("three thresholds", up to twelve) is such a count.
     """
     marks = tuple(character for character in printed if character in MARKS)
     text = _without_marks(printed)
+    word, space, rest = text.partition(" ")
+    if word.lower() in _WORDS:
+        text, exact = f"{_WORDS.index(word.lower())}{space}{rest}", True
     match = None if text in MISSING else _PRINTED.fullmatch(text)
     if match is None:
         return Quantity(printed, marks=marks)

@@ -10,6 +10,7 @@ from alice_repro.papers.checks import Malformed, check_keys, check_known, check_
 from alice_repro.papers.quantity import parse_quantity
 from alice_repro.papers.record import (
     Claim,
+    Count,
     Equation,
     Figure,
     Lost,
@@ -92,6 +93,15 @@ def read_relation(raw: dict[str, Any], where: str) -> Relation:
     return Relation(**fields | {"readings": readings})
 
 
+def read_count(raw: dict[str, Any], where: str) -> Count:
+    """Check a [[count]] entry; that `stated` exists is left to `check_references`."""
+    fields = check_keys(raw, where, dict.fromkeys(("id", "place", "quote", "stated"), str) | {"items": list}, {})
+    for item in strings(fields["items"], f"{where}.items"):
+        if item not in fields["quote"]:
+            raise Malformed(f"{where}.items", f"{item!r} does not occur in the quote")
+    return Count(**fields | {"items": tuple(fields["items"])})
+
+
 def read_ranking(raw: dict[str, Any], where: str) -> Ranking:
     """Check a [[ranking]] entry; `better` and `worse` keep their labels until `check_references`."""
     texts = dict.fromkeys(("id", "quote", "place", "table"), str)
@@ -132,6 +142,8 @@ def check_references(paper: Paper) -> Paper:
         for plot in figure.plots:
             check_known(plot.table, keys, f"figure {figure.id!r}.plots")
             check_known(plot.column, keys[plot.table], f"figure {figure.id!r}.plots")
+    for count in paper.counts:
+        check_known(count.stated, [quantity.id for quantity in paper.quantities], f"count {count.id!r}.stated")
     for ranking in paper.rankings:
         check_known(ranking.table, keys, f"ranking {ranking.id!r}.table")
         for column in ranking.columns:

@@ -89,6 +89,17 @@ class Relation:
 
 
 @dataclass(frozen=True)
+class Count:
+    """A sentence that says how many things it lists: `stated` (a quantity's id) against the `items` as printed."""
+
+    id: str
+    place: str
+    quote: str
+    stated: str
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Ranking:
     """A superlative about a table: each row in `better` beats each in `worse` on the `columns`.
 
@@ -179,6 +190,7 @@ class Paper:
     figures: tuple[Figure, ...] = ()
     quantities: tuple[Statement, ...] = ()
     relations: tuple[Relation, ...] = ()
+    counts: tuple[Count, ...] = ()
     rankings: tuple[Ranking, ...] = ()
     equations: tuple[Equation, ...] = ()
     models: tuple[Model, ...] = ()
