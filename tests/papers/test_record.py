@@ -51,6 +51,61 @@ rows = [["A*", "84.0", "2s"], ["B", "-", "~8s"]]
 footnotes = { "*" = "retrained" }
 arms = { "teacher-50" = "B" }
 
+rules = ["score > time"]
+samples = [{ columns = ["score"], rows = ["#0"], sizes = ["gain * 2"], unit = "clips", why = "stated" }]
+about = [{ row = "#0", column = "score", states = "score-of-a" }]
+
+[[relation]]
+id = "gain-twice"
+place = "Section 1"
+readings = ["2 * gain = table01[#0].score / 14"]
+basis = "implied"
+why = "as planted"
+
+[[count]]
+id = "things"
+place = "Abstract"
+quote = "two things: this and that"
+stated = "gain"
+items = ["this", "that"]
+
+[[ranking]]
+id = "best"
+quote = "A is best."
+place = "Section 1"
+table = "table01"
+better = ["#0"]
+worse = []
+columns = ["time"]
+
+[[model]]
+id = "net"
+name = "Net"
+place = "Section 2"
+basis = "stated"
+layers = 2
+patch = [1, 2, 2]
+
+[[timing]]
+id = "run"
+model = "net"
+place = "Table 1"
+gpus = ["a100-40gb"]
+width = 64
+height = 64
+frames = [17]
+steps = "4"
+seconds = "table01[#0].time"
+
+[[note]]
+id = "reading"
+date = "2026-01-01"
+quotes = [
+  { document = "mine", place = "Section 1", quote = "yes" },
+  { document = "mine", place = "Section 2", quote = "no" },
+]
+reading = "they differ"
+
 [[claim]]
 id = "a-wins"
 quote = "A beats B."
@@ -178,6 +233,7 @@ def test_alice_claims() -> None:
         ("14B (active)", 14.0, 13.5, 14.5, "B"),
         ("35s*", 35.0, 34.5, 35.5, "s"),
         ("10-35×", None, 9.5, 35.5, "x"),
+        ("three thresholds", 3.0, 3.0, 3.0, "thresholds"),
     ],
 )
 def test_parse(printed: str, value: float | None, low: float, high: float, unit: str) -> None:
@@ -247,6 +303,9 @@ def test_sound_user_file_loads(tmp_path: Path) -> None:
     assert table.cell("A", "time").value == 2.0 and table.cell("B", "score").missing
     assert paper.quantity("gain").quantity.value == 3.0
     assert paper.figure(1).plots[0].column == "score"
+    assert paper.rankings[0].worse == (1,)  # all other rows
+    assert table.about == {(0, "score"): "score-of-a"} and table.rules[0].rows == (0, 1)
+    assert table.samples[0].rows == (0,) and paper.timings[0].frames == (17,)
 
 
 @pytest.mark.parametrize(
@@ -278,6 +337,27 @@ def test_sound_user_file_loads(tmp_path: Path) -> None:
         ("[[figure]]", "[[figurs]]", "top level.figurs: unknown key; did you mean 'figure'"),
         ('id = "mine"', 'id = "My paper"', "paper.id: 'My paper' must be lower-case"),
         ("[paper]", "[paper", "malformed TOML"),
+        ('"score > time"', '"score > tim"', "table[0] 'table01'.rules[0]: unknown 'tim'; did you mean 'time'"),
+        ('"score > time"', '"score + time"', "rules[0]: 'score + time': expected one of = <"),
+        ('"score > time"', '"score > table01[A].time"', "a table's rules speak of its own columns"),
+        ('columns = ["score"], rows', 'columns = ["scor"], rows', "samples[0].columns: unknown 'scor'"),
+        ('sizes = ["gain * 2"]', 'sizes = ["gian * 2"]', "table01.samples: unknown quantity of paper 'mine' 'gian'"),
+        ('{ row = "#0", column', '{ row = "#2", column', "about[0].row: table01: no row 2"),
+        ('states = "score-of-a"', 'states = "Score of A"', "'Score of A' must be lower-case"),
+        ('key = "score", label', 'role = "goal", key = "score", label', ".role: unknown 'goal'"),
+        ("[#0].score / 14", "[A].scor / 14", "relation 'gain-twice': unknown column of table01 'scor'"),
+        ("[#0].score / 14", "[B].score / 14", "relation 'gain-twice': 'table01' B score is no number"),
+        ("2 * gain", "2 * mine:gain", "relation 'gain-twice': unknown paper 'mine'"),
+        ("2 * gain =", "2 ** gain =", "readings[0]: '2 ** gain"),
+        ('basis = "implied"', 'basis = "stated"', "relation[0] 'gain-twice'.quote: missing"),
+        ('stated = "gain"', 'stated = "pain"', "count 'things'.stated: unknown 'pain'; did you mean 'gain'"),
+        ('items = ["this", "that"]', 'items = ["these"]', "items: 'these' does not occur in the quote"),
+        ('better = ["#0"]', 'better = ["Z"]', "ranking 'best': unknown row of table01 'Z'"),
+        ('columns = ["time"]', 'columns = ["tme"]', "ranking 'best'.columns: unknown 'tme'"),
+        ("patch = [1, 2, 2]", 'patch = ["1"]', "model[0] 'net'.patch: expected a list of whole numbers"),
+        ('gpus = ["a100-40gb"]', 'gpus = ["a100"]', "timing[0] 'run'.gpus: unknown 'a100'"),
+        ('steps = "4"', 'steps = "four"', "timing 'run': unknown quantity of paper 'mine' 'four'"),
+        ('  { document = "mine", place = "Section 2", quote = "no" },', "", "note[0] 'reading'.quotes: a reading sets"),
     ],
 )
 def test_planted_faults_name_file_key_and_reason(tmp_path: Path, sound: str, fault: str, names: str) -> None:
