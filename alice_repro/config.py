@@ -78,8 +78,17 @@ class SamplingConfig:
 
 @dataclass(frozen=True)
 class ProtocolConfig:
-    """Evaluation and verdict: margin in points, runs for a verdict, bootstrap draws, n of best-of-n."""
+    """Evaluation and verdict.
 
+    Attributes:
+        teachers: which teachers a reproduction distils; the committed record has both.
+        margin: in points.
+        runs: training runs that a verdict needs.
+        bootstrap: draws.
+        best_of: n of best-of-n.
+    """
+
+    teachers: tuple[str, ...]
     margin: float
     runs: int
     bootstrap: int
@@ -282,6 +291,17 @@ def load_scale(name: str, overrides: tuple[str, ...] = ()) -> Scale:
 def load_recipe(name: str, overrides: tuple[str, ...] = ()) -> Recipe:
     """Load ``recipes/NAME.toml``, with overrides such as ``gradient_clip=0.5`` or ``stages.0.updates=10``."""
     return _load(Recipe, preset_path("recipe", name), overrides)
+
+
+def split_settings(settings: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Settings as the command line takes them: ``recipe.KEY=value`` is for the recipe, all else for the scale.
+
+    Returns:
+        The overrides of the scale and those of the recipe, the latter without ``recipe.``.
+    """
+    prefix = "recipe."
+    scale = tuple(setting for setting in settings if not setting.startswith(prefix))
+    return scale, tuple(setting.removeprefix(prefix) for setting in settings if setting.startswith(prefix))
 
 
 def _load(cls: type, path: Path, overrides: tuple[str, ...]) -> Any:

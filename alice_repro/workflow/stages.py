@@ -1,10 +1,8 @@
-"""The stages that notebooks and commands run: teacher samples, training, sampling. Each is a function of files."""
+"""The stages that notebooks and commands run: teacher samples and videos. Each is a function of files."""
 
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -26,8 +24,8 @@ from alice_repro.progress import Progress
 from alice_repro.sampling.few_step import few_step_times, sample_few_step
 from alice_repro.sampling.teacher import sample_euler
 from alice_repro.training.setup import teacher_velocity
+from alice_repro.workflow.layout import TEACHER_ARMS
 
-TEACHER_ARMS = ("teacher-full", "teacher-short")
 TRAIN_SPLIT_BASE = 1_000  # keeps the noise of training samples apart from that of evaluation clips
 
 
@@ -62,40 +60,6 @@ def make_teacher_samples(scale: Scale, teacher: str, output: Path) -> None:
         seeds={"data": scale.data.seed}, extra={"clips": len(rows), "evaluations_per_clip": evaluations},
         started=started,
     )  # fmt: skip
-
-
-def launch_training(
-    scale: str,
-    recipe: str,
-    teacher: str,
-    seed: int,
-    samples: Path,
-    output: Path,
-    settings: tuple[str, ...],
-    processes: int,
-) -> None:
-    """Train in a process (or several) of its own under ``accelerate launch``, passing its output through.
-
-    Raises:
-        UserError: training failed; its own message stands above.
-    """
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1"]
-    command += ["--num_processes", str(processes), "--mixed_precision", "no", "--dynamo_backend", "no"]
-    command += [] if torch.cuda.is_available() else ["--cpu"]
-    command += ["--num_cpu_threads_per_process", str(max(1, torch.get_num_threads() // processes))]
-    command += ["-m", "alice_repro", "train", "--scale", scale, "--recipe", recipe, "--teacher", teacher]
-    command += ["--seed", str(seed), "--samples", str(samples), "--output", str(output)]
-    command += [part for setting in settings for part in ("--set", setting)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        for line in process.stdout:
-            print(line, end="", flush=True)
-    finally:
-        if process.poll() is None and sys.exc_info()[0] is not None:
-            process.terminate()
-        process.wait()
-    if process.returncode:
-        raise UserError(f"training ended with exit code {process.returncode}: see its message above")
 
 
 def sample_arm(

@@ -1,0 +1,256 @@
+"""The command line, `alice-repro VERB`: thin verbs over the package, each importing what it needs when it is called."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from alice_repro.config import PACKAGE, Scale, load_lab_teacher_recipe, load_recipe, load_scale, split_settings
+from alice_repro.errors import UserError
+
+Settings = Annotated[
+    tuple[str, ...],
+    tyro.conf.UseAppendAction,
+    tyro.conf.arg(
+        name="set",
+        metavar="KEY=VALUE",
+        help="Change a setting: recipe.KEY=VALUE of the recipe, KEY=VALUE of the scale. May be given several times.",
+    ),
+]
+Teachers = tuple[str, ...]
+
+
+def reproduce(
+    paper: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PAPER")],
+    what: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="WHAT")],
+    /,
+    scale: str = "lab",
+    settings: Settings = (),
+    cores: int | None = None,
+) -> None:
+    """Build a table or figure of a paper with all that it needs, and print it with its verdict.
+
+    Args:
+        paper: alice.
+        what: table04, figure01 or report.
+        scale: a preset; `alice-repro scales` lists them.
+        cores: CPU cores to use; all of them if not given.
+    """
+    from alice_repro.workflow.reproduce import reproduce as run
+
+    run(paper, what, scale, settings, cores)
+
+
+def reference(
+    scale: str = "lab",
+    teachers: Teachers = ("trained", "exact"),
+    seeds: tuple[str, ...] = ("0-4",),
+    settings: Settings = (),
+    cores: int | None = None,
+) -> None:
+    """Add training runs to the committed record, results/reference/SCALE; runs that are there are not made again.
+
+    Args:
+        scale: a preset.
+        teachers: trained, exact or both.
+        seeds: runs, such as "0-4" or "0 3 7".
+        cores: CPU cores to use; all of them if not given.
+    """
+    from alice_repro.workflow.reference import add_runs
+
+    written = add_runs(scale, teachers, _seeds(seeds), settings, cores)
+    print(f"{len(written)} files in results/reference/{scale}")
+
+
+def teacher_samples(scale: str, output: Path, teacher: str = "trained", settings: Settings = ()) -> None:
+    """Sample the multi-step teacher on the training captions and store the latents.
+
+    Args:
+        scale: a preset.
+        output: folder for samples.safetensors and its manifest.
+        teacher: trained or exact.
+    """
+    from alice_repro.workflow.stages import make_teacher_samples
+
+    make_teacher_samples(_scale(scale, settings), teacher, output)
+
+
+def train(
+    scale: str,
+    samples: Path,
+    output: Path,
+    recipe: str = "",
+    teacher: str = "trained",
+    seed: int = 0,
+    settings: Settings = (),
+) -> None:
+    """Distil a student, continuing a run that was cut short. Starts under `accelerate launch` on several processes too.
+
+    Args:
+        scale: a preset.
+        samples: folder of the stored teacher samples.
+        output: folder of the run.
+        recipe: a preset; the scale's own if not given.
+        teacher: trained or exact.
+        seed: seed of the run.
+    """
+    from alice_repro.models.loading import quiet_libraries
+    from alice_repro.training.loop import Trainer
+
+    quiet_libraries()
+    chosen = _scale(scale, settings)
+    how = load_recipe(recipe or chosen.recipe, split_settings(settings)[1])
+    Trainer(chosen, how, teacher, seed, samples, output).run()
+
+
+def sample(
+    scale: str,
+    arm: str,
+    output: Path,
+    teacher: str = "trained",
+    student: Path | None = None,
+    settings: Settings = (),
+) -> None:
+    """Sample one arm on the evaluation captions: mp4 files, caption table, contact sheet.
+
+    Args:
+        scale: a preset.
+        arm: teacher-full, teacher-short, or RECIPE-seedK for a student.
+        output: folder of the videos; replaced when all are there.
+        teacher: trained or exact.
+        student: folder of the student's transformer, for a student.
+    """
+    from alice_repro.workflow.layout import parse_arm
+    from alice_repro.workflow.stages import sample_arm
+
+    parsed = parse_arm(arm)
+    sample_arm(_scale(scale, settings), teacher, arm, output, student, parsed.seed if parsed else None)
+
+
+def evaluate(
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")],
+    /,
+    out: Path,
+    captions: Path | None = None,
+    world: bool = True,
+) -> None:
+    """Measure a folder of videos, whoever made them.
+
+    Args:
+        folder: mp4 files.
+        out: score table (CSV), a row per video.
+        captions: table with columns video, caption; FOLDER/captions.csv if not given.
+        world: the captions are of the lab's world. If not, only what needs no truth and no weights is measured.
+    """
+    from alice_repro.evaluation.index import measures
+    from alice_repro.workflow.scoring import score_arm
+
+    scores = score_arm(folder, out, world, captions)
+    print(scores[measures(scores)].mean(numeric_only=True).round(4).to_string())
+    print(f"{len(scores)} videos: {out}")
+
+
+def lab_teacher(
+    work: Path = Path("results/lab_teacher"),
+    output: Path | None = None,
+    export_only: bool = False,
+    settings: Settings = (),
+) -> None:
+    """Train the lab's teacher, continuing a training that was cut short, and save it as a pipeline folder.
+
+    Args:
+        work: checkpoint, data and training curve.
+        output: the pipeline folder; the one in the package if not given.
+        export_only: save the average weights of the last checkpoint without training on.
+    """
+    from alice_repro.models.loading import LAB_CHECKPOINT, quiet_libraries
+    from alice_repro.training.lab_teacher import export_lab_teacher, train_lab_teacher
+
+    quiet_libraries()
+    make = export_lab_teacher if export_only else train_lab_teacher
+    make(load_lab_teacher_recipe(settings), work, output or LAB_CHECKPOINT)
+
+
+def validate_oracle(out: Path, clips: int = 400) -> None:
+    """Write the oracle's validation table: each measure on clips of known truth, before and after the codec.
+
+    Args:
+        out: folder for oracle_validation.csv and .md.
+        clips: clean clips, and as many with defects.
+    """
+    from alice_repro.models.codec import LabCodec
+    from alice_repro.models.loading import LAB_CHECKPOINT
+    from alice_repro.world.validation import write_validation
+
+    out.mkdir(parents=True, exist_ok=True)
+    table = write_validation(out, LabCodec.from_pretrained(LAB_CHECKPOINT / "vae"), n=clips)
+    print(table.to_string(index=False))
+
+
+def scales() -> None:
+    """List the scales."""
+    for path in sorted((PACKAGE / "scales").glob("*.toml")):
+        print(f"{path.stem:<10}{load_scale(path.stem).summary}")
+
+
+VERBS: tuple[Callable[..., None], ...] = (
+    reproduce,
+    reference,
+    teacher_samples,
+    train,
+    sample,
+    evaluate,
+    lab_teacher,
+    validate_oracle,
+    scales,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb; returns the exit code: 0, 2 for a user's error, 1 for a fault of the code, 130 when interrupted."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            {verb.__name__.replace("_", "-"): verb for verb in VERBS},
+            prog="alice-repro",
+            description="Checks the claims of few-step video distillation papers. --debug: show where an error arose.",
+            args=words,
+        )
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        elif isinstance(error, UserError):
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            print(
+                f"{type(error).__name__}: {error}\nThis is a fault in the code; add --debug to see where.",
+                file=sys.stderr,
+            )
+        return error.exit_code if isinstance(error, UserError) else 1
+    return 0
+
+
+def _scale(name: str, settings: Sequence[str]) -> Scale:
+    """The scale with its settings; those of the recipe are checked where a recipe is used."""
+    return load_scale(name, split_settings(tuple(settings))[0])
+
+
+def _seeds(ranges: Sequence[str]) -> list[int]:
+    """Seeds of words such as "0-4" and "7"."""
+    seeds: list[int] = []
+    for word in ranges:
+        first, dash, last = word.partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise UserError(f"seeds {word!r}: write a number or a range such as 0-4")
+        seeds += range(int(first), int(last or first) + 1)
+    return sorted(set(seeds))

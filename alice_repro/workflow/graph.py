@@ -1,0 +1,172 @@
+"""What the workflow is made of for one scale: its arms, and the settings that each stage depends on.
+
+A stage is redone if one of *its* settings changed, never because of another's. Settings are told by their dotted keys.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from alice_repro.config import Recipe, Scale, load_recipe, load_scale, split_settings
+from alice_repro.workflow.layout import CHECKOUT, Layout, arms_of, parse_arm
+
+NOTEBOOKS = CHECKOUT / "notebooks"
+PACKAGE_WEIGHTS = CHECKOUT / "alice_repro" / "models" / "lab_checkpoint"
+SMALL = 50  # clips; an arm of fewer is over so soon that two jobs side by side beat one with all cores
+
+_VIDEO = ("model.source", "model.text_length", "model.height", "model.width", "model.frames")
+_GUIDED = {
+    "trained": ("teacher.guidance", "teacher.negative_prompt"),
+    "exact": ("teacher.exact_clips", "teacher.exact_width", "teacher.exact_guidance"),
+}
+_STEPS = ("teacher.steps", "teacher.shift")
+# How often training reports and saves changes nothing in its result.
+_NO_RESULT = ("recipe.checkpoint_every", "recipe.log_every")
+
+
+def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested tables as dotted keys: {"teacher.guidance": 3.0, "stages.0.updates": 80, ...}."""
+    if isinstance(values, Mapping):
+        items = list(values.items())
+    elif isinstance(values, list | tuple) and values and isinstance(values[0], Mapping):
+        items = list(enumerate(values))
+    else:
+        return {prefix.rstrip("."): values}
+    return {key: value for name, item in items for key, value in flat(item, f"{prefix}{name}.").items()}
+
+
+def dependencies(stage: str, scale: Scale, recipe: Recipe, teacher: str = "trained", arm: str = "") -> dict[str, Any]:
+    """The settings (dotted key -> value) that the result of a stage depends on, other than through its input files.
+
+    Args:
+        stage: "data", "train", "sample", "evaluate" or "table".
+        teacher: matters to data, train and sample, which ask the teacher.
+        arm: matters to sample.
+    """
+    values = flat(asdict(scale)) | {f"recipe.{key}": value for key, value in flat(asdict(recipe)).items()}
+    keys: list[str] = []
+    if stage == "data":
+        keys = [*_VIDEO, *_GUIDED[teacher], *_STEPS, "prompts.source", "prompts.train", "data.samples_per_caption"]
+        # The exact teacher is defined on the evaluation captions, and its students are trained on them.
+        keys += ["data.seed"] + (["prompts.evaluate"] if teacher == "exact" else [])
+    elif stage == "train":
+        keys = [*_VIDEO, *_GUIDED[teacher], "sampling.student_shift"]
+        keys += [key for key in values if key.startswith("recipe.") and key not in _NO_RESULT]
+    elif stage == "sample":
+        keys = [*_VIDEO, "model.fps", "prompts.source", "prompts.evaluate", "prompts.seeds", "sampling.seed"]
+        keys += ["sampling.batch"]  # for the seconds that a clip takes; the clip itself is the same
+        if arm == "teacher-full":
+            keys += [*_GUIDED[teacher], *_STEPS]
+        elif arm == "teacher-short":
+            keys += [*_GUIDED[teacher], "teacher.shift", "sampling.student_steps"]
+        else:
+            keys += ["sampling.student_steps", "sampling.student_shift"]
+    elif stage == "evaluate":
+        keys = ["prompts.source"]
+    elif stage == "table":
+        keys = ["rung", *(key for key in values if key.startswith("protocol."))]
+        keys += ["teacher.steps", "sampling.student_steps"]
+    return {key: values[key] for key in keys}
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The workflow's configuration, as `reproduce` writes it for Snakemake and for each step.
+
+    Attributes:
+        scale_name, settings: the scale preset and what ``--set`` changed.
+        teachers, seeds: which teachers are distilled, and the training runs of each.
+        folder, root: see `Layout`.
+        reference: the folder with a committed record per scale.
+        file: where this is stored as JSON.
+        program: the command that runs a step.
+    """
+
+    scale_name: str
+    settings: tuple[str, ...]
+    teachers: tuple[str, ...]
+    seeds: tuple[int, ...]
+    folder: str
+    root: Path
+    reference: Path
+    file: Path
+    program: tuple[str, ...]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Graph:
+        """From a mapping as `asdict` makes it, after a trip through JSON."""
+        lists = {name: tuple(values[name]) for name in ("settings", "teachers", "seeds", "program")}
+        paths = {name: Path(values[name]) for name in ("root", "reference", "file")}
+        return cls(scale_name=values["scale_name"], folder=values["folder"], **lists, **paths)
+
+    @property
+    def layout(self) -> Layout:
+        """The folders."""
+        return Layout(self.folder, self.root)
+
+    @property
+    def scale(self) -> Scale:
+        """The resolved scale."""
+        return load_scale(self.scale_name, split_settings(self.settings)[0])
+
+    @property
+    def recipe(self) -> Recipe:
+        """The resolved recipe of the scale."""
+        return load_recipe(self.scale.recipe, split_settings(self.settings)[1])
+
+    def arms(self) -> list[tuple[str, str]]:
+        """(teacher, arm) of everything that is sampled and judged."""
+        return [(teacher, arm) for teacher in self.teachers for arm in arms_of(self.recipe, self.seeds)]
+
+    def weights(self) -> list[str]:
+        """The teacher's weight files and, if prompts come from a file, that file: relative to the results."""
+        scale = self.scale
+        source = PACKAGE_WEIGHTS if scale.model.source == "package:lab" else Path(scale.model.source)
+        files = sorted(source.rglob("*.safetensors")) if source.is_dir() else []
+        prompts = Path(scale.prompts.source)
+        return [self.relative(path) for path in [*files, *([prompts] if prompts.is_file() else [])]]
+
+    def record(self) -> list[str]:
+        """The score tables of the committed record of this scale: relative to the results."""
+        return [self.relative(path) for path in sorted((self.reference / self.scale_name).rglob("*.csv"))]
+
+    def relative(self, path: Path) -> str:
+        """A path as Snakemake sees it, so that a checkout can be moved."""
+        return os.path.relpath(path.resolve(), self.layout.results.resolve())
+
+    def params(self, stage: str) -> dict[str, Callable[[Any], str]]:
+        """One Snakemake parameter for each setting that the stage may depend on: "key = value", or nothing."""
+        scale, recipe = self.scale, self.recipe
+
+        def parameter(key: str) -> Callable[[Any], str]:
+            def text(wildcards: Any) -> str:
+                chosen = {name: wildcards[name] for name in ("teacher", "arm") if name in wildcards.keys()}
+                found = dependencies(stage, scale, recipe, **chosen)
+                return f"{key} = {found[key]!r}" if key in found else ""
+
+            return text
+
+        arms = ("teacher-full", "teacher-short", f"{recipe.name}-seed0")
+        keys = {key for t in _GUIDED for arm in arms for key in dependencies(stage, scale, recipe, t, arm)}
+        return {key.replace(".", "_"): parameter(key) for key in sorted(keys)}
+
+    def run_of(self, arm: str) -> str | None:
+        """The training run of an arm, as the end of a path; None for an arm of the teacher."""
+        student = parse_arm(arm)
+        return None if student is None else f"{student.recipe}/seed{student.seed}"
+
+    def threads(self, cores: int) -> int:
+        """Cores that a step of torch declares, so that two do not fight for them."""
+        scale = self.scale
+        return 1 if scale.prompts.evaluate * scale.prompts.seeds < SMALL else cores
+
+    def command(self, stage: str, *wildcards: str) -> str:
+        """The shell command of a step; Snakemake fills in the wildcards."""
+        words = " ".join(f"{{wildcards.{name}}}" for name in wildcards)
+        program = shlex.join([*self.program, str(self.file), stage]).replace("{", "{{").replace("}", "}}")
+        return f"{program} {words} 2>&1"

@@ -1,0 +1,105 @@
+"""Where everything of a scale lies, and what the name of an arm says."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from alice_repro.config import PACKAGE, Recipe
+from alice_repro.errors import UserError
+
+CHECKOUT = PACKAGE.parent
+TEACHER_ARMS = ("teacher-full", "teacher-short")
+_STUDENT_ARM = re.compile(r"(?P<recipe>.+)-seed(?P<seed>\d+)(?:-at-(?P<update>\d{6}))?")
+
+
+@dataclass(frozen=True)
+class StudentArm:
+    """A student by its recipe and run; `update` is None at the end of training, else that of a snapshot."""
+
+    recipe: str
+    seed: int
+    update: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.recipe}-seed{self.seed}" + ("" if self.update is None else f"-at-{self.update:06d}")
+
+
+def parse_arm(arm: str) -> StudentArm | None:
+    """What a student's arm is; None for an arm of the teacher.
+
+    Raises:
+        UserError: not a name of an arm.
+    """
+    if arm in TEACHER_ARMS:
+        return None
+    match = _STUDENT_ARM.fullmatch(arm)
+    if match is None:
+        known = ", ".join(TEACHER_ARMS)
+        raise UserError(f"unknown arm {arm!r}: valid are {known}, RECIPE-seedK and RECIPE-seedK-at-UPDATE (six digits)")
+    update = match["update"]
+    return StudentArm(match["recipe"], int(match["seed"]), None if update is None else int(update))
+
+
+def snapshot_updates(recipe: Recipe) -> list[int]:
+    """The updates after which training keeps a snapshot of the student."""
+    return sorted({round(share * recipe.updates) for share in recipe.snapshots})
+
+
+def arms_of(recipe: Recipe, seeds: tuple[int, ...]) -> list[str]:
+    """The arms of one teacher: all its steps, few steps, and each run's student at its end and at its snapshots."""
+    students = [StudentArm(recipe.name, seed, at) for seed in seeds for at in (None, *snapshot_updates(recipe))]
+    return [*TEACHER_ARMS, *map(str, students)]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders of one scale.
+
+    Attributes:
+        folder: name below ``results`` and ``figures``: that of the scale, unless its results are kept apart.
+        root: the folder that holds ``results`` and ``figures``.
+    """
+
+    folder: str
+    root: Path = CHECKOUT
+
+    @property
+    def results(self) -> Path:
+        """results/<scale>."""
+        return self.root / "results" / self.folder
+
+    @property
+    def figures(self) -> Path:
+        """figures/<scale>."""
+        return self.root / "figures" / self.folder
+
+    @property
+    def by_hand(self) -> Layout:
+        """Where a notebook that is run by hand puts what it makes, so that the workflow never takes it for its own."""
+        return Layout(f"{self.folder}/by_hand", self.root)
+
+    def data(self, teacher: str) -> Path:
+        """The stored samples of a teacher."""
+        return self.results / "data" / teacher
+
+    def run(self, teacher: str, recipe: str, seed: int) -> Path:
+        """A training run."""
+        return self.results / "runs" / teacher / recipe / f"seed{seed}"
+
+    def videos(self, teacher: str, arm: str) -> Path:
+        """The videos of an arm."""
+        return self.results / "videos" / teacher / arm
+
+    def scores(self, teacher: str, arm: str) -> Path:
+        """The score table of an arm."""
+        return self.results / "scores" / teacher / f"{arm}.csv"
+
+    def student(self, teacher: str, arm: str) -> Path | None:
+        """The transformer folder of a student's arm; None for an arm of the teacher."""
+        student = parse_arm(arm)
+        if student is None:
+            return None
+        run = self.run(teacher, student.recipe, student.seed)
+        return run / "student" if student.update is None else run / "snapshots" / f"update_{student.update:06d}"

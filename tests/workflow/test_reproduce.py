@@ -1,0 +1,228 @@
+"""The workflow: what each setting redoes and why, on a graph whose steps only write their files."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from dataclasses import asdict, replace
+
+import pytest
+
+from alice_repro.config import load_recipe, load_scale
+from alice_repro.errors import UserError
+from alice_repro.files import read_json, write_json
+from alice_repro.workflow import reproduce
+from alice_repro.workflow.graph import Graph, dependencies, flat
+from alice_repro.workflow.layout import Layout, StudentArm, arms_of, parse_arm
+from alice_repro.workflow.narrate import plain_reason
+from alice_repro.workflow.reproduce import StepError, build, ensure, plan
+from alice_repro.workflow.step import FAILURES
+
+# Stands in for alice_repro.workflow.step: writes the outputs of a stage, or fails if told to.
+FAKE_STEP = """
+import json, pathlib, sys
+file, stage, *words = sys.argv[1:]
+here = pathlib.Path.cwd()
+if pathlib.Path(file).with_name("fail").exists() and stage == "train":
+    row = {"step": stage, "message": "too bad", "exit_code": 2}
+    pathlib.Path(file).with_name("failures.jsonl").write_text(json.dumps(row) + "\\n")
+    sys.exit(2)
+print("at", stage, *words)
+def write(*names):
+    for name in names:
+        path = here / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(stage)
+if stage == "data":
+    write(f"data/{words[0]}/samples.safetensors", f"data/{words[0]}/manifest.json")
+elif stage == "train":
+    folder = f"runs/{words[0]}/{words[1]}/seed{words[2]}"
+    print("checkpoint kept:", (here / folder / "checkpoint.safetensors").exists())
+    write(f"{folder}/checkpoint.safetensors", f"{folder}/manifest.json")
+elif stage == "sample":
+    write(f"videos/{words[0]}/{words[1]}/captions.csv", f"videos/{words[0]}/{words[1]}/manifest.json")
+elif stage == "evaluate":
+    write(f"scores/{words[0]}/{words[1]}.csv")
+else:
+    scale = here.name
+    write(*(f"alice/table04.{s}" for s in ("csv", "md", "html")), "alice/verdicts.json", "report.html")
+    write(*(f"../../figures/{scale}/alice/figure01.{s}" for s in ("svg", "png", "html")))
+"""
+
+
+@pytest.fixture
+def planned(tmp_path):
+    """Plan a graph below tmp_path with the stand-in for steps."""
+    program = tmp_path / "step.py"
+    program.write_text(FAKE_STEP)
+
+    def of(*settings: str, **options) -> Graph:
+        graph = plan("smoke", settings, root=tmp_path, **options)
+        return replace(graph, program=(sys.executable, str(program)))
+
+    return of
+
+
+def steps(printed: str) -> dict[str, str]:
+    """Step -> reason, from what was printed."""
+    return dict(re.findall(r"^\[\d+/\d+\] (.*) \((.*)\)$", printed, re.MULTILINE))
+
+
+def test_what_follows_from_a_change_is_redone_with_its_reason(planned, capsys):
+    """One graph through its changes, since each start of Snakemake takes a second or more."""
+    made = build(planned(), ["table04"], 2)
+    first = steps(capsys.readouterr().out)
+    arms = 2 + 1 + len(load_recipe("rcm_smoke").snapshots)
+    assert made == len(first) == 2 + 2 * arms + 1
+    assert set(first.values()) == {"not there yet"}
+
+    assert build(planned(), ["table04"], 2) == 0
+
+    build(planned("protocol.bootstrap=100"), ["table04"], 2)
+    again = steps(capsys.readouterr().out)
+    assert again == {"Table 4, Figure 1 and the report": "protocol.bootstrap changed from 200 to 100"}
+
+    build(planned("protocol.bootstrap=100", "recipe.stages.1.updates=2", "recipe.log_every=2"), ["table04"], 2)
+    printed = capsys.readouterr().out
+    again = steps(printed)
+    training = "training rcm_smoke of the trained teacher, run 0"
+    assert again[training] == "recipe.stages.1.updates changed from 3 to 2"
+    assert "    checkpoint kept: True" in printed  # a training that was cut short could go on
+    assert not any(step.startswith(("training clips", "videos of teacher")) for step in again)
+    student = again["videos of rcm_smoke-seed0 (trained teacher)"]
+    assert student == "follows from a new runs/trained/rcm_smoke/seed0/manifest.json"
+    assert re.fullmatch("follows from a new .* and [0-9]+ more", again["Table 4, Figure 1 and the report"])
+
+    build(planned("sampling.seed=7", "protocol.bootstrap=100", "recipe.stages.1.updates=2"), ["table04"], 2)
+    again = steps(capsys.readouterr().out)
+    assert not any(step.startswith("training") for step in again)
+    assert again["videos of teacher-short (trained teacher)"] == "sampling.seed changed from 0 to 7"
+    assert sum(step.startswith("videos") for step in again) == arms
+
+
+def test_a_failed_step_is_told_with_its_own_message_and_the_rest_goes_on_later(planned, capsys):
+    graph = planned()
+    graph.file.parent.mkdir(parents=True)
+    graph.file.with_name("fail").touch()
+    with pytest.raises(StepError, match="step 'train' failed: too bad") as caught:
+        build(graph, ["runs/trained/rcm_smoke/seed0/manifest.json"], 1)
+    assert caught.value.exit_code == 2
+    capsys.readouterr()
+    graph.file.with_name("fail").unlink()
+    build(graph, ["runs/trained/rcm_smoke/seed0/manifest.json"], 1)
+    assert [step.split()[1] for step in steps(capsys.readouterr().out)] == ["rcm_smoke"]
+    assert not graph.file.with_name(FAILURES).exists()
+
+
+def test_two_builds_in_one_folder_are_refused(planned):
+    graph = planned()
+    graph.file.parent.mkdir(parents=True)
+    with reproduce._only_build(graph), pytest.raises(UserError, match="another reproduction is at work"):
+        build(graph, ["table04"], 1)
+
+
+@pytest.mark.parametrize(
+    ("setting", "stages"),
+    [
+        ("teacher.guidance=2.5", "data-trained train-trained full-trained short-trained"),
+        ("teacher.exact_width=0.1", "data-exact train-exact full-exact short-exact"),
+        ("teacher.steps=9", "data-trained data-exact full-trained full-exact table"),
+        ("teacher.shift=2.0", "data-trained data-exact full-trained full-exact short-trained short-exact"),
+        ("data.seed=1", "data-trained data-exact"),
+        ("prompts.train=5", "data-trained data-exact"),
+        ("sampling.student_shift=4.0", "train-trained train-exact student-trained student-exact"),
+        ("protocol.margin=1.0", "table"),
+        ("recipe.form=alice", "train-trained train-exact"),
+        ("recipe.checkpoint_every=5", ""),
+        ("model.fps=4", "full-trained full-exact short-trained short-exact student-trained student-exact"),
+    ],
+)
+def test_each_setting_belongs_to_the_stages_that_read_it(setting, stages):
+    changed = {name for name, now in _all_dependencies(setting).items() if now != _all_dependencies()[name]}
+    assert changed == set(stages.split())
+
+
+def _all_dependencies(*settings: str) -> dict[str, dict]:
+    graph = plan("smoke", settings)
+    scale, recipe = graph.scale, graph.recipe
+    arms = {"full": "teacher-full", "short": "teacher-short", "student": "rcm_smoke-seed0"}
+    found = {"table": dependencies("table", scale, recipe)}
+    for teacher in ("trained", "exact"):
+        found |= {f"{stage}-{teacher}": dependencies(stage, scale, recipe, teacher) for stage in ("data", "train")}
+        found |= {
+            f"{name}-{teacher}": dependencies("sample", scale, recipe, teacher, arm) for name, arm in arms.items()
+        }
+    return found
+
+
+def test_every_setting_of_a_scale_is_read_by_some_stage_or_known_to_change_nothing():
+    read = {key for keys in _all_dependencies().values() for key in keys}
+    unread = set(flat(asdict(load_scale("smoke")))) - read
+    assert unread == {"name", "summary", "recipe", "model.download_gb"}
+
+
+def test_names_of_arms_say_where_their_student_is(tmp_path):
+    layout = Layout("lab", tmp_path)
+    assert layout.student("exact", "teacher-full") is None
+    run = tmp_path / "results/lab/runs/exact/rcm/seed3"
+    assert layout.student("exact", "rcm-seed3") == run / "student"
+    assert layout.student("exact", "rcm-seed3-at-000150") == run / "snapshots/update_000150"
+    recipe = replace(load_recipe("rcm_smoke"), snapshots=(0.5, 0.75))
+    assert [parse_arm(arm) for arm in arms_of(recipe, (1,))[2:]] == [
+        StudentArm("rcm_smoke", 1),
+        StudentArm("rcm_smoke", 1, 3),
+        StudentArm("rcm_smoke", 1, 4),
+    ]
+    with pytest.raises(UserError, match="unknown arm 'teacher-fast'"):
+        parse_arm("teacher-fast")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("alise", "table04", "smoke"), "did you mean 'alice'"),
+        (("alice", "table4", "smoke"), "did you mean 'table04'"),
+        (("alice", "table04", "smok"), "did you mean 'smoke'"),
+        (("alice", "table04", "smoke", ["teacher.stepz=3"]), "did you mean 'teacher.steps'"),
+        (("alice", "table04", "smoke", ["recipe.gradient_clop=3"]), "did you mean 'gradient_clip'"),
+        (("alice", "table04", "smoke", ['protocol.teachers=["exacd"]']), "did you mean 'exact'"),
+        (("alice", "table04", "wan-1.3b"), r"(?s)Wan-AI/Wan2.1-T2V-1.3B-Diffusers.*GB.*hf download.*SCALE=lab"),
+    ],
+)
+def test_what_cannot_be_done_stops_before_any_work(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    with pytest.raises(UserError, match=message):
+        reproduce.reproduce(*arguments, root=tmp_path)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_notebook_inside_the_workflow_builds_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("ALICE_REPRO_HEADLESS", "1")
+    monkeypatch.setattr(reproduce, "build", lambda *a: pytest.fail("the workflow ran inside the workflow"))
+    with pytest.raises(UserError, match="does not exist; .*alice-repro reproduce alice table04 --scale smoke"):
+        ensure(tmp_path / "data", "smoke", [])
+    (tmp_path / "manifest.json").touch()
+    assert ensure(tmp_path, "smoke", []) == tmp_path
+
+
+def test_reasons_in_plain_words():
+    union = "Params have changed since last execution: Union of exclusive params before and now across all output: "
+    before, now = "before: 'teacher.steps = 50',\"model.source = 'a; B'\" ", "now: 'teacher.steps = 8' "
+    assert plain_reason(union + before + now) == "teacher.steps changed from 50 to 8, model.source is gone"
+    new = "Input files updated by another job: a.csv, b.csv"
+    assert plain_reason(f"Missing output files: c.csv; {new}") == "not there yet"
+    assert plain_reason(new) == "follows from a new a.csv and 1 more"
+    assert (
+        plain_reason(f"{new}; Set of input files has changed since last execution")
+        == "it is made from other files than before"
+    )
+    assert plain_reason("Something that is new") == "Something that is new"
+
+
+def test_the_graph_survives_its_file(tmp_path):
+    graph = plan("smoke", ["sampling.seed=3"], root=tmp_path)
+    write_json(tmp_path / "graph.json", asdict(graph))
+    assert Graph.of(read_json(tmp_path / "graph.json")) == graph
+    assert os.path.isabs(json.loads((tmp_path / "graph.json").read_text())["file"])
