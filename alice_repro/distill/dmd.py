@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 
+from alice_repro.distill.broken import zero_broken_clips
 from alice_repro.flow.noise import ClipNoise
 from alice_repro.flow.schedule import add_noise, expand, shift_time, x0_from_velocity
 from alice_repro.flow.trigflow import VelocityFunction, trig_time
@@ -26,9 +27,7 @@ def dmd_loss(sample: torch.Tensor, gradient: torch.Tensor, step_size: float = 1.
 
     A clip with a number that is not finite counts 0.
     """
-    target = (sample - step_size * gradient).detach()
-    finite = torch.isfinite(target.flatten(1)).all(1)
-    difference = torch.where(expand(finite.to(sample.dtype), sample) > 0, sample - target, torch.zeros_like(sample))
+    difference, _ = zero_broken_clips(sample - (sample - step_size * gradient).detach())
     return difference.square().flatten(1).sum(1).mean()
 
 
@@ -36,8 +35,8 @@ def fake_score_loss(fake: VelocityFunction, sample: torch.Tensor, eps: torch.Ten
     """Sum over a clip of (G - x0_fake)^2 / sin^2 s, mean over the batch: denoising of the student's samples (rCM)."""
     x_t = add_noise(sample, eps, t)
     x0 = x0_from_velocity(x_t, fake(x_t, t), t)
-    per_clip = (sample - x0).square().flatten(1).sum(1) / torch.sin(trig_time(t)).square()
-    return torch.where(torch.isfinite(per_clip), per_clip, torch.zeros_like(per_clip)).mean()
+    residual, _ = zero_broken_clips(sample - x0)
+    return (residual.square().flatten(1).sum(1) / torch.sin(trig_time(t)).square()).mean()
 
 
 def draw_score_time(count: int, shift: float, generator: torch.Generator) -> torch.Tensor:
@@ -45,18 +44,24 @@ def draw_score_time(count: int, shift: float, generator: torch.Generator) -> tor
     return shift_time(torch.rand(count, generator=generator), shift).clamp(0.02, 0.98)
 
 
-def roll_out(student: VelocityFunction, noise: ClipNoise, shape: tuple[int, ...], times: torch.Tensor) -> torch.Tensor:
+def roll_out(
+    student: VelocityFunction,
+    noise: ClipNoise,
+    shape: tuple[int, ...],
+    times: torch.Tensor,
+    device: torch.device | str = "cpu",
+) -> torch.Tensor:
     """Backward simulation: the student's own sampler over ``times``, with gradient through the last step only.
 
     Returns:
         G, (B, C, T, H, W).
     """
-    x = float(times[0]) * noise.draw(shape)
+    x = float(times[0]) * noise.draw(shape, device)
     for index, now in enumerate(times):
-        t = torch.full((len(x),), float(now))
+        t = torch.full((len(x),), float(now), device=x.device)
         last = index + 1 == len(times)
         with torch.set_grad_enabled(last and torch.is_grad_enabled()):
             x0 = x0_from_velocity(x, student(x, t), t)
         if not last:
-            x = add_noise(x0, noise.draw(shape), float(times[index + 1]))
+            x = add_noise(x0, noise.draw(shape, device), float(times[index + 1]))
     return x0

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import torch
 
+from alice_repro.distill.broken import zero_broken_clips
 from alice_repro.flow.derivative import directional_derivative
 from alice_repro.flow.schedule import add_noise, expand, x0_from_velocity
 from alice_repro.flow.trigflow import VelocityFunction, trig_noise, trig_velocity
@@ -73,9 +74,8 @@ def scm_loss(
     prediction = f_student(x_s, s)
     fixed = prediction.detach()
     g = scm_tangent(fixed, target, df, x_s, s, ramp)
-    per_clip = (prediction - fixed - normalise_tangent(g, constant)).square().flatten(1).sum(1)
-    finite = torch.isfinite(g.flatten(1)).all(1) & torch.isfinite(fixed.flatten(1)).all(1)
-    loss = torch.where(finite, per_clip, torch.zeros_like(per_clip)).mean()
+    residual, finite = zero_broken_clips(prediction - fixed - normalise_tangent(g, constant))
+    loss = residual.square().flatten(1).sum(1).mean()
     norm = g.flatten(1).norm(dim=1) / torch.cos(s).clamp_min(1e-3)
     return loss, {"df_ds": float(norm[finite].mean()) if finite.any() else float("nan")}
 
@@ -111,7 +111,7 @@ def alice_scm_loss(
     fixed, derivative = directional_derivative(predict, (x_t, t), (direction, torch.ones_like(t)))
     g = expand(w, x_t) * derivative
     prediction = x0_from_velocity(x_t, student(x_t, t), t)
-    per_clip = (prediction - fixed - normalise_tangent(g, constant, squared=True)).square().flatten(1).sum(1)
-    finite = torch.isfinite(per_clip)
-    loss = torch.where(finite, w * per_clip, torch.zeros_like(per_clip)).mean()
-    return loss, {"df_ds": float(derivative.flatten(1).norm(dim=1).mean())}
+    residual, finite = zero_broken_clips(prediction - fixed - normalise_tangent(g, constant, squared=True))
+    loss = (w * residual.square().flatten(1).sum(1)).mean()
+    norm = derivative.flatten(1).norm(dim=1)
+    return loss, {"df_ds": float(norm[finite].mean()) if finite.any() else float("nan")}

@@ -1,0 +1,14 @@
+"""Clips with a number that is not finite count nothing: neither in a loss nor in its gradient."""
+
+from __future__ import annotations
+
+import torch
+
+
+def zero_broken_clips(residual: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Residual (B, ...) with 0 in every clip that holds a number that is not finite, and which clips are whole, (B,).
+
+    Masked before it is squared: the gradient of a masked square would still be 0 * NaN = NaN.
+    """
+    finite = torch.isfinite(residual.flatten(1)).all(1)
+    return torch.where(finite.view(-1, *[1] * (residual.ndim - 1)), residual, torch.zeros_like(residual)), finite
