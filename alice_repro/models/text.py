@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from diffusers.pipelines.wan.pipeline_wan import prompt_clean
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
 
@@ -23,7 +24,7 @@ def embed_prompts(
     tokenizer: PreTrainedTokenizerBase, encoder: UMT5EncoderModel, prompts: list[str], length: int, batch: int = 64
 ) -> torch.Tensor:
     """Embeddings (B, length, text_dim) of texts; ``length`` is the pipeline's ``max_sequence_length`` (512 for Wan)."""
-    parts = []
+    parts, prompts = [], [prompt_clean(prompt) for prompt in prompts]
     for start in range(0, len(prompts), batch):
         ids, mask = tokenise(tokenizer, prompts[start : start + batch], length)
         parts.append(embed_tokens(encoder, ids.to(encoder.device), mask.to(encoder.device)))
