@@ -72,7 +72,9 @@ class DistributionMatching:
     def _sample(self, networks: Networks, batch: Batch, stage: Stage, count: int) -> torch.Tensor:
         """G from a roll-out of 1, 2 .. target_steps steps in turn (rCM cycles, each phase by its own count)."""
         times = few_step_times(stage.target_steps, self.student_shift)[: count % stage.target_steps + 1]
-        return roll_out(batch.velocity(networks.student), batch.clip_noise(), batch.x0.shape[1:], times)
+        return roll_out(
+            batch.velocity(networks.student), batch.clip_noise(), batch.x0.shape[1:], times, batch.x0.device
+        )
 
     def _score_time(self, batch: Batch) -> torch.Tensor:
         return draw_score_time(len(batch.x0), self.recipe.score_shift, batch.generator).to(batch.x0.device)

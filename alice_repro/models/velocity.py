@@ -29,6 +29,10 @@ class Velocity(Protocol):
         """Velocity (B, C, T, H, W) at ``x_t`` (B, C, T, H, W), ``t`` (B,) in [0, 1], ``caption`` (B,)."""
         ...
 
+    def to(self, device: torch.device | str) -> Velocity:
+        """The same field with all it holds on ``device``."""
+        ...
+
 
 class NetworkVelocity:
     """A diffusers transformer as a velocity field, with or without classifier-free guidance.
@@ -56,6 +60,10 @@ class NetworkVelocity:
         both = self._forward(torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([states, null]))
         return guide(*both.chunk(2), self.guidance)
 
+    def to(self, device: torch.device | str) -> NetworkVelocity:
+        null = None if self.null is None else self.null.to(device)
+        return NetworkVelocity(self.transformer.to(device), self.embeddings.to(device), null, self.guidance)
+
     def _forward(self, x_t: torch.Tensor, t: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
         return self.transformer(x_t, 1000.0 * t, states, return_dict=False)[0]
 
@@ -82,3 +90,6 @@ class ExactVelocity:
         if self.everything is not None:
             v = guide(v, velocity_from_x0(flat, posterior_mean(flat, t, self.everything, self.width), t), self.guidance)
         return v.view_as(x_t)
+
+    def to(self, device: torch.device | str) -> ExactVelocity:
+        return ExactVelocity(self.clips.to(device), self.width, self.guidance)
