@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from math import gcd
 from pathlib import Path
 
 from alice_repro.config import LabTeacherRecipe, PromptConfig, load_lab_teacher_recipe
-from alice_repro.errors import UserError
+from alice_repro.errors import UserError, unknown_name
 from alice_repro.world.captions import Caption, all_captions
 
 SPLITS = ("train", "evaluate")
@@ -15,8 +16,10 @@ def prompts_for(config: PromptConfig, split: str) -> list[str]:
     """Captions of a split: of the lab's world, or (for evaluation and training alike) the lines of a text file.
 
     Raises:
-        UserError: the file is missing or holds fewer prompts than asked for.
+        UserError: unknown split; the file is missing or holds fewer prompts than asked for.
     """
+    if split not in SPLITS:
+        raise unknown_name("split", split, SPLITS)
     wanted = config.train if split == "train" else config.evaluate
     if config.source == "world":
         return [str(caption) for caption in world_captions(split, wanted, load_lab_teacher_recipe())]
@@ -58,8 +61,6 @@ def world_captions(split: str, count: int, recipe: LabTeacherRecipe) -> list[Cap
 
 def _stride(length: int) -> int:
     """A step near 0.4 of the length that visits every place once."""
-    from math import gcd
-
     step = max(1, round(0.4 * length))
     while gcd(step, length) > 1:
         step += 1

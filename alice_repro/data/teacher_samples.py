@@ -37,7 +37,7 @@ class TeacherSamples:
         """Read stored samples.
 
         Raises:
-            UserError: the file is missing or truncated.
+            UserError: the file is missing, truncated, of another kind, or holds a number that is not finite.
         """
         path = folder / SAMPLES
         if not path.exists():
@@ -46,8 +46,11 @@ class TeacherSamples:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata()
                 latents, caption = file.get_tensor("latents").float(), file.get_tensor("caption")
-        except (SafetensorError, OSError) as error:
+                captions, evaluations = json.loads(metadata["captions"]), int(metadata["evaluations"])
+        except (SafetensorError, OSError, TypeError, KeyError) as error:
             raise UserError(
-                f"{path} is truncated or not a safetensors file ({error}); delete it and sample again"
+                f"{path} is truncated or not a file of teacher samples ({error}); delete it and sample again"
             ) from error
-        return TeacherSamples(latents, caption, json.loads(metadata["captions"]), int(metadata["evaluations"]))
+        if not torch.isfinite(latents).all():
+            raise UserError(f"{path} holds numbers that are not finite; delete it and sample again")
+        return TeacherSamples(latents, caption, captions, evaluations)
