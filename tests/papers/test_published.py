@@ -155,6 +155,7 @@ def test_row_rules_on_golden_rows() -> None:
         ("alice", "real-components", 130e3, 130e3),
         ("alice", "training-cost", 40000, 64 * 4 * 168),
         ("alice", "preference-judgements", 3000, 3000),
+        ("alice", "seconds-per-step", 2.0, 1.2),
         ("avd", "interpolated-length", 21, 21),
         ("dfd", "post-training-of-i2v", 75, 300),
         ("alice_release", "frames-of-example", 81, 120),
