@@ -77,12 +77,12 @@ def available_documents() -> tuple[str, ...]:
 
 def available_papers() -> tuple[str, ...]:
     """Ids of the papers whose record is shipped."""
-    return tuple(document for document in available_documents() if not load_paper(document).of)
+    return tuple(document for document in available_documents() if "_" not in document)
 
 
 def companions(paper: str) -> tuple[Paper, ...]:
-    """The records of documents about a paper: its review, its release."""
-    return tuple(record for record in map(load_paper, available_documents()) if record.of == paper)
+    """The records of documents about a paper, by their file names: "alice_review" is about "alice"."""
+    return tuple(load_paper(document) for document in available_documents() if document.startswith(f"{paper}_"))
 
 
 @cache
