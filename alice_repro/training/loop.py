@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -22,8 +23,8 @@ from alice_repro.distill.method import Batch, Networks
 from alice_repro.distill.method import Progress as Done
 from alice_repro.distill.rcm import build_method
 from alice_repro.errors import UserError
-from alice_repro.files import atomic_folder, atomic_write_text, sha256_file
-from alice_repro.manifest import write_manifest
+from alice_repro.files import atomic_folder, atomic_write_text, sha256_file, sha256_folder
+from alice_repro.manifest import MANIFEST, write_manifest
 from alice_repro.models.velocity import NetworkVelocity
 from alice_repro.progress import Progress, log
 from alice_repro.training.checkpoint import (
@@ -72,10 +73,11 @@ class Trainer:
         self.networks = Networks(
             student=NetworkVelocity(student, embeddings),
             average=NetworkVelocity(self.average_module, embeddings),
-            teacher=start.teacher,
+            teacher=start.teacher.to(device),
             fake=NetworkVelocity(fake, embeddings) if fake is not None else None,
         )
         self.generator = torch.Generator().manual_seed(1_000_003 * seed + self.accelerator.process_index)
+        self.fingerprint = self._fingerprint(start.parts.folder)
         self.done = Done(student=0, critic=0)
         self.gamma = power_exponent(recipe.ema_value) if recipe.ema == "power" else None
 
@@ -91,6 +93,7 @@ class Trainer:
                 row = self._update(self._stage())
                 if self.accelerator.is_main_process:
                     self._record(row)
+                self._keep()  # after the log: a run killed in between repeats the update and its row
                 bar.advance(1, note=f"df/ds {row['df_ds']:.3g}" if "df_ds" in row else "")
         self._finish(started, resumed_at)
 
@@ -131,7 +134,6 @@ class Trainer:
                 row["critic_loss"] = self._critic_step(stage, stage.critic_learning_rate * ramp)
                 self.done = Done(self.done.student, self.done.critic + 1)
         row["seconds"] = time.perf_counter() - began
-        self._keep()
         return row
 
     def _student_step(self, stage: Stage, learning_rate: float) -> dict[str, float]:
@@ -181,7 +183,7 @@ class Trainer:
                 tensors = self._networks_and_optimizers()
                 check_finite(tensors, self.output / CHECKPOINT)
                 tensors |= {f"generator.{rank}": state for rank, state in enumerate(states)}
-                counters = {"student": now, "critic": self.done.critic, "configuration": self._fingerprint()}
+                counters = {"student": now, "critic": self.done.critic, "configuration": self.fingerprint}
                 save_checkpoint(self.output / CHECKPOINT, tensors, counters)
 
     def _networks_and_optimizers(self) -> dict[str, torch.Tensor]:
@@ -197,11 +199,14 @@ class Trainer:
 
     def _resume(self) -> None:
         path = self.output / CHECKPOINT
-        if not path.exists():
-            return
-        tensors, counters = load_checkpoint(path)
-        if counters["configuration"] != self._fingerprint():
+        tensors, counters = load_checkpoint(path) if path.exists() else ({}, {})
+        if counters and counters["configuration"] != self.fingerprint:
             log(f"{path} belongs to another configuration or other data: training starts again from the teacher")
+            counters = {}
+        self.accelerator.wait_for_everyone()  # every process has read the checkpoint before one deletes it
+        if not counters:
+            if self.accelerator.is_main_process:
+                self._discard()
             return
         self.student_module.load_state_dict(without_prefix("student", tensors))
         self.average_module.load_state_dict(without_prefix("average", tensors))
@@ -209,12 +214,19 @@ class Trainer:
         if self.fake_module is not None:
             self.fake_module.load_state_dict(without_prefix("fake", tensors))
             load_optimizer_tensors(self.fake_optimizer, without_prefix("fake_optimizer", tensors))
-        rank = self.accelerator.process_index
-        if f"generator.{rank}" not in tensors:
-            raise UserError(f"{path} was written by another number of processes; start with as many, or delete it")
-        self.generator.set_state(tensors[f"generator.{rank}"])
+        states = without_prefix("generator", tensors)
+        if len(states) != self.accelerator.num_processes:
+            raise UserError(f"{path} was written by {len(states)} processes; start as many, or delete it")
+        self.generator.set_state(states[str(self.accelerator.process_index)])
         self.done = Done(int(counters["student"]), int(counters["critic"]))
         log(f"continuing from update {self.done.student} of {self.recipe.updates}")
+
+    def _discard(self) -> None:
+        """Delete what another run left here, lest its student or snapshots be taken for this one's."""
+        for name in ("student", "snapshots"):
+            shutil.rmtree(self.output / name, ignore_errors=True)
+        for name in (MANIFEST, LOG, CHECKPOINT):
+            (self.output / name).unlink(missing_ok=True)
 
     def _record(self, row: dict[str, float]) -> None:
         """Append to the log; rows that a killed run wrote after its last checkpoint are dropped first."""
@@ -252,11 +264,13 @@ class Trainer:
                 started=started,
             )
 
-    def _fingerprint(self) -> str:
-        """What the weights depend on: configuration, seed and data."""
-        scale = asdict(self.scale)
+    def _fingerprint(self, teacher_folder: Path) -> str:
+        """What the student's weights depend on: configuration, seed, data and the teacher's weights."""
         parts = {
-            "scale": {name: scale[name] for name in ("model", "teacher", "sampling")},
+            "model": asdict(self.scale.model),
+            "teacher_sampling": asdict(self.scale.teacher),
+            "student_shift": self.scale.sampling.student_shift,
+            "weights": sha256_folder(teacher_folder / "transformer"),
             "recipe": asdict(self.recipe) | {"checkpoint_every": None, "log_every": None},
             "teacher": self.teacher_name,
             "seed": self.seed,
