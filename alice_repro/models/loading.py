@@ -11,13 +11,12 @@ import transformers
 from diffusers import WanPipeline, WanTransformer3DModel
 from safetensors import SafetensorError, safe_open
 
-from alice_repro.config import PACKAGE, ModelConfig
+from alice_repro.config import ModelConfig
 from alice_repro.errors import UserError
+from alice_repro.files import read_json
 from alice_repro.models.lab import float32_rotary
+from alice_repro.models.source import locate
 from alice_repro.models.text import embed_prompts
-
-LAB_CHECKPOINT = PACKAGE / "models" / "lab_checkpoint"
-PACKAGE_SOURCE = "package:lab"
 
 
 @dataclass
@@ -49,30 +48,6 @@ class TeacherParts:
         return self.latent_channels, time, model.height // space, model.width // space
 
 
-def locate(model: ModelConfig) -> Path:
-    """Folder of the weights: in the package, on disk, or in the hub's local cache. Nothing is downloaded.
-
-    Raises:
-        UserError: the weights are not here; says what to download, how large it is and what to run instead.
-    """
-    if model.source == PACKAGE_SOURCE:
-        return LAB_CHECKPOINT
-    if Path(model.source).is_dir():
-        return Path(model.source)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(model.source, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError, OSError) as error:
-        raise UserError(
-            f"the weights of {model.source} (about {model.download_gb:g} GB) are not on this machine. Download them:\n"
-            f"    hf download {model.source}\n"
-            "or point to a diffusers folder with  --set model.source=FOLDER.\n"
-            "Without them, run the lab instead:  make reproduce-table4 SCALE=lab"
-        ) from error
-
-
 def load_teacher(model: ModelConfig, dtype: torch.dtype = torch.float32) -> TeacherParts:
     """Load a teacher pipeline, frozen.
 
@@ -80,6 +55,7 @@ def load_teacher(model: ModelConfig, dtype: torch.dtype = torch.float32) -> Teac
         UserError: missing weights, a truncated file, or a weight that is not finite, naming the file.
     """
     folder = locate(model)
+    check_parts(folder)
     check_weights(folder)
     quiet_libraries()
     try:
@@ -98,6 +74,21 @@ def load_transformer(folder: Path, dtype: torch.dtype = torch.float32) -> WanTra
         raise UserError(f"checkpoint {folder} does not exist or is not a diffusers model folder")
     check_weights(folder)
     return float32_rotary(WanTransformer3DModel.from_pretrained(folder, torch_dtype=dtype)).eval()
+
+
+def check_parts(folder: Path) -> None:
+    """See that every part of the pipeline is there: transformers would make an empty tokenizer out of a missing one.
+
+    Raises:
+        UserError: naming the part.
+    """
+    index = read_json(folder / "model_index.json")
+    parts = [name for name, entry in index.items() if isinstance(entry, list) and entry[0] is not None]
+    for name in parts:
+        if not (folder / name).is_dir():
+            raise UserError(f"{folder} is not a complete diffusers Wan pipeline: its part {name} is missing")
+    if not any((folder / "tokenizer" / name).exists() for name in ("tokenizer.json", "spiece.model")):
+        raise UserError(f"{folder / 'tokenizer'} holds neither tokenizer.json nor spiece.model: fetch or make it again")
 
 
 def check_weights(folder: Path) -> None:
