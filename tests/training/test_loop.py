@@ -1,0 +1,287 @@
+"""Whole runs of a tiny rCM: what is trained and written, and that a killed run ends like one that was not."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from alice_repro.config import load_recipe
+from alice_repro.data.teacher_samples import SAMPLES, TeacherSamples
+from alice_repro.errors import UserError
+from alice_repro.files import sha256_file
+from alice_repro.manifest import read_manifest, verify_manifest
+from alice_repro.models.loading import load_transformer
+from alice_repro.training.checkpoint import load_checkpoint, without_prefix
+from alice_repro.training.loop import Trainer
+
+_spec = importlib.util.spec_from_file_location("killing", Path(__file__).parent / "killing.py")
+_killing = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_killing)
+run_killed = _killing.run_killed
+
+SMOKE = load_recipe("rcm_smoke")
+FIRST, SECOND = (replace(stage, updates=3, batch=4, warmup=1, learning_rate=5e-5) for stage in SMOKE.stages)
+RECIPE = replace(
+    SMOKE,
+    stages=(FIRST, replace(SECOND, critic_updates=1)),
+    checkpoint_every=2,
+    log_every=1,
+    snapshots=(0.5, 0.75),  # updates 3 and 4
+)
+
+
+@pytest.fixture
+def trainer(tiny_scale, tiny_samples):
+    def make(output, recipe=RECIPE, seed=0, scale=None, teacher="trained", samples=tiny_samples):
+        return Trainer(scale or tiny_scale, recipe, teacher, seed, samples, output)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_scale, tiny_samples, tmp_path_factory):
+    """A run that nothing disturbed."""
+    output = tmp_path_factory.mktemp("whole")
+    Trainer(tiny_scale, RECIPE, "trained", 0, tiny_samples, output).run()
+    return output
+
+
+def rows(output):
+    return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+
+
+def assert_same(output, whole):
+    """Every network, moment, average and generator; the exported student; each update once in the log."""
+    tensors, expected = (
+        load_checkpoint(output / "checkpoint.safetensors"),
+        load_checkpoint(whole / "checkpoint.safetensors"),
+    )
+    assert tensors[1] == expected[1] and tensors[0].keys() == expected[0].keys()
+    assert not [name for name in tensors[0] if not torch.equal(tensors[0][name], expected[0][name])]
+    for name in ["student", *(f"snapshots/{p.name}" for p in (whole / "snapshots").iterdir())]:
+        files = [folder / name / "diffusion_pytorch_model.safetensors" for folder in (output, whole)]
+        assert sha256_file(files[0]) == sha256_file(files[1]), name
+    assert [row["update"] for row in rows(output)] == [1, 2, 3, 4, 5, 6]
+    assert [row.get("critic_loss") for row in rows(output)] == [row.get("critic_loss") for row in rows(whole)]
+    assert verify_manifest(output) == []
+
+
+def test_training_happens(whole, tiny_lab):
+    teacher, student = load_transformer(tiny_lab / "transformer"), load_transformer(whole / "student")
+    moved = [not torch.equal(a, b) for a, b in zip(teacher.parameters(), student.parameters(), strict=True)]
+    assert sum(moved) > 0.9 * len(moved)
+    manifest = read_manifest(whole)
+    counts = {name: manifest["extra"][name] for name in ("student_updates", "critic_updates", "resumed_at")}
+    assert counts == {"student_updates": 6, "critic_updates": 3, "resumed_at": 0} and verify_manifest(whole) == []
+    assert sorted(p.name for p in (whole / "snapshots").iterdir()) == ["update_000003", "update_000004"]
+    tensors, counters = load_checkpoint(whole / "checkpoint.safetensors")
+    assert (counters["student"], counters["critic"]) == (6, 3)
+    for network in ("student", "fake"):
+        trained = without_prefix(network, tensors)
+        assert any(not torch.equal(trained[k], v) for k, v in teacher.state_dict().items()), network
+
+
+def test_the_student_is_the_average(whole):
+    tensors, _ = load_checkpoint(whole / "checkpoint.safetensors")
+    exported = load_transformer(whole / "student").state_dict()
+    average, raw = without_prefix("average", tensors), without_prefix("student", tensors)
+    assert all(torch.equal(exported[name], average[name]) for name in average)
+    assert any(not torch.equal(average[name], raw[name]) for name in average)
+
+
+def test_the_log_follows_the_curriculum(whole):
+    log = rows(whole)
+    assert [row["stage"] for row in log] == ["stage1"] * 3 + ["stage2"] * 3
+    assert ["score_loss" in row for row in log] == ["critic_loss" in row for row in log] == [False] * 3 + [True] * 3
+    assert all(row["df_ds"] > 0 and row["consistency_gradient"] > 0 for row in log)
+    assert [row["lr"] for row in log] == [5e-5] * 6
+
+
+def test_another_seed_gives_another_student(trainer, whole, tmp_path):
+    short = replace(RECIPE, stages=(replace(RECIPE.stages[0], updates=1),))
+    for seed in (0, 1):
+        trainer(tmp_path / str(seed), short, seed).run()
+    shas = {sha256_file(tmp_path / str(s) / "student" / "diffusion_pytorch_model.safetensors") for s in (0, 1)}
+    assert len(shas) == 2
+
+
+def test_learning_rate_warm_up_and_constant_average(trainer, tmp_path):
+    stages = (replace(RECIPE.stages[0], updates=2, warmup=4),)
+    trainer(tmp_path, replace(RECIPE, stages=stages, ema="constant", ema_value=0.0)).run()
+    assert [row["lr"] for row in rows(tmp_path)] == pytest.approx([1.25e-5, 2.5e-5])
+    tensors, _ = load_checkpoint(tmp_path / "checkpoint.safetensors")
+    average, raw = without_prefix("average", tensors), without_prefix("student", tensors)
+    assert all(torch.equal(average[name], raw[name]) for name in raw), "decay 0 follows the student"
+
+
+KILLS = {
+    "stage 1, in an update": ("torch.optim.AdamW", "step", 3),
+    "stage 2, between student and critic": ("Trainer", "_critic_step", 2),
+    "between the log and the checkpoint": ("Trainer", "_keep", 4),
+    "after a checkpoint": ("Trainer", "_record", 5),
+    "while a file takes its name": ("os", "replace", 4),
+    "while the student is exported": ("Trainer", "_finish", 1),
+}
+
+
+@pytest.mark.parametrize("owner, name, call", KILLS.values(), ids=KILLS)
+def test_a_killed_run_ends_with_the_same_weights(trainer, whole, tmp_path, owner, name, call):
+    owner = {"torch.optim.AdamW": torch.optim.AdamW, "Trainer": Trainer, "os": os}[owner]
+    run_killed(lambda: trainer(tmp_path).run(), owner, name, call)
+    assert not (tmp_path / "manifest.json").exists()
+    trainer(tmp_path).run()
+    assert_same(tmp_path, whole)
+
+
+def test_killed_twice(trainer, whole, tmp_path):
+    run_killed(lambda: trainer(tmp_path).run(), Trainer, "_record", 3)
+    run_killed(lambda: trainer(tmp_path).run(), Trainer, "_critic_step", 3)
+    trainer(tmp_path).run()
+    assert_same(tmp_path, whole)
+    assert read_manifest(tmp_path)["extra"]["resumed_at"] == 4
+
+
+def test_a_finished_run_trains_no_more(trainer, whole, tmp_path, monkeypatch):
+    shutil.copytree(whole, tmp_path / "run")
+    monkeypatch.setattr(Trainer, "_update", None)
+    trainer(tmp_path / "run").run()
+    assert_same(tmp_path / "run", whole)
+
+
+def test_a_changed_configuration_starts_afresh(trainer, tmp_path):
+    """Neither weights nor snapshots nor log of the older configuration survive."""
+    first = replace(RECIPE, stages=(replace(RECIPE.stages[0], updates=2),))
+    second = replace(first, stages=(replace(first.stages[0], learning_rate=1e-4),), snapshots=(0.5,))
+    trainer(tmp_path / "run", replace(first, snapshots=(1.0,))).run()
+    trainer(tmp_path / "run", second).run()
+    trainer(tmp_path / "fresh", second).run()
+    files = [tmp_path / name / "student" / "diffusion_pytorch_model.safetensors" for name in ("run", "fresh")]
+    assert sha256_file(files[0]) == sha256_file(files[1])
+    assert [p.name for p in (tmp_path / "run" / "snapshots").iterdir()] == ["update_000001"]
+    assert [row["lr"] for row in rows(tmp_path / "run")] == [1e-4, 1e-4]
+    assert read_manifest(tmp_path / "run")["extra"]["resumed_at"] == 0
+
+
+def test_an_older_student_is_not_taken_for_the_new_one(trainer, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    changed = replace(RECIPE, norm_constant=0.7)
+    run_killed(lambda: trainer(tmp_path / "run", changed).run(), Trainer, "_record", 1)
+    left = {p.name for p in (tmp_path / "run").iterdir() if not p.name.startswith(".")}
+    assert not left & {"student", "snapshots", "manifest.json", "checkpoint.safetensors"}
+
+
+def test_what_the_weights_depend_on(trainer, tiny_scale, tiny_samples, tmp_path):
+    def fingerprint(scale=tiny_scale, **changes):
+        return trainer(tmp_path, replace(RECIPE, **changes.pop("recipe", {})), scale=scale, **changes).fingerprint
+
+    base = fingerprint()
+    sampling, teacher = tiny_scale.sampling, tiny_scale.teacher
+    for harmless in (
+        replace(tiny_scale, sampling=replace(sampling, seed=99)),
+        replace(tiny_scale, sampling=replace(sampling, batch=5)),
+        replace(tiny_scale, protocol=replace(tiny_scale.protocol, margin=9.0)),
+    ):
+        assert fingerprint(harmless) == base
+    assert fingerprint(recipe={"checkpoint_every": 5, "log_every": 3}) == base
+    other = tmp_path / "other"
+    other.mkdir()
+    samples = TeacherSamples.load(tiny_samples)
+    replace(samples, latents=samples.latents + 0.1).save(other)
+    changed = [
+        fingerprint(replace(tiny_scale, sampling=replace(sampling, student_shift=sampling.student_shift + 1))),
+        fingerprint(replace(tiny_scale, teacher=replace(teacher, guidance=teacher.guidance + 1))),
+        fingerprint(recipe={"score_scale": RECIPE.score_scale + 1}),
+        fingerprint(seed=1),
+        fingerprint(teacher="exact"),
+        fingerprint(samples=other),
+    ]
+    assert base not in changed and len(set(changed)) == len(changed)
+
+
+def test_broken_data_and_checkpoints_are_user_errors(trainer, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    checkpoint = tmp_path / "run" / "checkpoint.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-8])
+    with pytest.raises(UserError, match="checkpoint.safetensors is truncated"):
+        trainer(tmp_path / "run").run()
+    with pytest.raises(UserError, match=SAMPLES):
+        trainer(tmp_path / "run", samples=tmp_path)
+
+
+def test_weights_that_are_not_finite_stop_the_run(trainer, tmp_path):
+    stages = tuple(replace(stage, learning_rate=float("inf")) for stage in RECIPE.stages)
+    with pytest.raises(UserError, match="not finite"):
+        trainer(tmp_path, replace(RECIPE, stages=stages)).run()
+    assert not (tmp_path / "checkpoint.safetensors").exists() and not (tmp_path / "student").exists()
+
+
+def test_the_exact_teacher_supervises_too(tiny_scale, codec, tmp_path):
+    """Full-size latents: the exact teacher's clips are 17 frames of 64 x 64."""
+    from alice_repro.config import load_scale
+
+    source = f"model.source={tiny_scale.model.source}"
+    scale = load_scale("smoke", (source, "teacher.exact_clips=2"))
+    captions = ["a red ball falls in the studio", "a blue box slides in the gym"]
+    latents = torch.randn(4, 16, 5, 8, 8, generator=torch.Generator().manual_seed(1))
+    TeacherSamples(latents, torch.arange(4) % 2, captions, 8).save(tmp_path)
+    stages = tuple(replace(stage, updates=1, batch=2) for stage in RECIPE.stages)
+    Trainer(scale, replace(RECIPE, stages=stages), "exact", 0, tmp_path, tmp_path / "run").run()
+    assert [row["stage"] for row in rows(tmp_path / "run")] == ["stage1", "stage2"]
+
+
+TWO = """
+import hashlib, sys
+from pathlib import Path
+from dataclasses import replace
+from alice_repro.config import load_recipe, load_scale
+from alice_repro.training.loop import Trainer
+source, samples, output, form = sys.argv[1:]
+sizes = ("model.height=32", "model.width=32", "model.frames=5", "teacher.steps=4", "prompts.train=3")
+scale = load_scale("smoke", (f"model.source={source}", *sizes))
+recipe = load_recipe("rcm_smoke", ("stages.0.updates=3", "stages.1.updates=3"))
+trainer = Trainer(scale, replace(recipe, form=form, checkpoint_every=2, log_every=1), "trained", 0, Path(samples), Path(output))
+trainer.run()
+digest = hashlib.sha256()
+for module in (trainer.student_module, trainer.average_module, trainer.fake_module):
+    for p in module.parameters() if module is not None else ():
+        digest.update(p.detach().numpy().tobytes())
+rank = trainer.accelerator.process_index
+assert trainer.accelerator.num_processes == 2
+Path(output, f"rank{rank}").write_text(digest.hexdigest())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["rcm", "alice"])
+def test_two_processes_agree(form, tiny_lab, tiny_samples, trainer, tmp_path):
+    script, output = tmp_path / "two.py", tmp_path / "run"
+    script.write_text(TWO)
+    command = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--cpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+    ]
+    command += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    command += [str(script), str(tiny_lab), str(tiny_samples), str(output), form]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (output / "rank0").read_text() == (output / "rank1").read_text()
+    assert read_manifest(output)["extra"]["processes"] == 2 and len(rows(output)) == 6
+    recipe = replace(load_recipe("rcm_smoke", ("stages.0.updates=3", "stages.1.updates=3")), form=form)
+    with pytest.raises(UserError, match="written by 2 processes"):
+        trainer(output, recipe).run()
