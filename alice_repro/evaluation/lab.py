@@ -1,0 +1,218 @@
+"""The lab protocol: a folder of mp4 files and a caption table in, one score row per video out. It reads nothing else.
+
+Columns are the primary endpoint and its parts, the oracle's defect scores, the attributes as seen (one column per
+value, so that its mean is the mode's frequency), and the VBench-named dimensions for which the lab's world has truth.
+Only ``temporal_flickering`` is VBench's own formula; the others carry VBench's names for the same question, answered
+by the oracle. Names that end in ``_world`` are ours.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import alice_repro.media as media
+from alice_repro.errors import UserError
+from alice_repro.evaluation.index import (
+    OPTIONAL_COLUMNS,
+    REASON_SUFFIX,
+    SCORE_COLUMNS,
+    VideoRow,
+    index_videos,
+    write_scores,
+)  # fmt: skip
+from alice_repro.evaluation.vbench import temporal_flickering
+from alice_repro.files import atomic_write_text, sha256_file
+from alice_repro.progress import track
+from alice_repro.statistics import Estimate, proportion_interval
+from alice_repro.world import oracle, tracking, trajectory
+from alice_repro.world.captions import parse_caption
+from alice_repro.world.oracle import DEFECT_MEASURES, Measurement, measure
+from alice_repro.world.scene import ATTRIBUTES, applies
+from alice_repro.world.trajectory import STILL
+
+NO_TRUTH = "not testable here (the lab's world has no truth for it)"
+NOT_TESTABLE = {
+    name: NO_TRUTH
+    for name in (
+        "subject_consistency", "background_consistency", "motion_smoothness", "aesthetic_quality", "imaging_quality",
+        "human_action", "spatial_relationship", "scene", "appearance_style", "temporal_style", "overall_consistency",
+    )
+}  # fmt: skip
+RARE_MODE = ("hue", "rose")
+
+
+def score_video(path: str | Path, caption: str) -> dict[str, float | str]:
+    """Measures of one video, with ``<measure>_reason`` beside each that is missing.
+
+    Raises:
+        VideoError: the file does not decode; the message names it.
+        UserError: the frames or the caption are not of the lab's world; the message names the file.
+    """
+    frames = media.read_video(path)
+    try:
+        seen = measure(frames, caption)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return score_measurement(seen, caption) | {"temporal_flickering": temporal_flickering(frames)}
+
+
+def score_measurement(seen: Measurement, caption: str) -> dict[str, float | str]:
+    """The oracle's part of a score row."""
+    wanted = parse_caption(caption)
+    row: dict[str, float | str] = {}
+
+    def put(name: str, value: float | bool | None, reason: str) -> None:
+        row[name] = float("nan") if value is None else float(value)
+        if value is None:
+            row[name + REASON_SUFFIX] = reason
+
+    row["endpoint"], row["correct"], row["sound"] = float(seen.endpoint), float(seen.correct), float(seen.sound)
+    row["object_class"], row["color"] = float(seen.shape_correct), float(seen.colour_correct)
+    row["motion"], row["overall_consistency_world"] = float(seen.motion_correct), float(seen.correct)
+    row["dynamic_degree"] = float(seen.travel > STILL)
+    collides = wanted.motion == "collide"
+    put("multiple_objects", seen.multiple_objects if collides else None, "the caption names one object")
+    smoothness = None if seen.roughness is None else 1.0 / (1.0 + seen.roughness)
+    put("motion_smoothness_world", smoothness, "the object is not seen in three frames running")
+    for name in DEFECT_MEASURES:
+        put(f"defect_{name}", seen.scores[name], "the motion cannot show it, or the object is not seen")
+        row[f"flag_{name}"] = float(name in seen.flags)
+    for attribute, probabilities in ATTRIBUTES.items():
+        value = getattr(seen, attribute)
+        reason = "not measurable" if applies(attribute, wanted.motion) else "the motion does not show it"
+        for mode in probabilities:
+            put(f"{attribute}_{mode}", None if value is None else value == mode, reason)
+    return row
+
+
+def evaluate_folder(folder: str | Path, captions_csv: str | Path, out_csv: str | Path) -> pd.DataFrame:
+    """Score every video of a folder and write the score table.
+
+    Rows are kept in ``<out_csv>.rows.jsonl`` as they are made: a run that is cut short goes on from there, and a
+    video whose content, caption and oracle are unchanged is not measured again, whatever its name.
+
+    Returns:
+        the score table, rows in the order of the caption table.
+    """
+    out_csv = Path(out_csv)
+    videos = index_videos(folder, captions_csv)
+    cache_path = out_csv.with_name(out_csv.name + ".rows.jsonl")
+    known = _read_rows(cache_path)
+    out_csv.parent.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    kept: dict[str, dict[str, Any]] = {}
+    with cache_path.open("a", encoding="utf-8") as file:
+        for video in track(videos, f"scores of {Path(folder).name}"):
+            key = f"{sha256_file(video.path)} {oracle_version()} {video.caption}"
+            if key not in known:
+                known[key] = score_video(video.path, video.caption)
+                file.write("\n" + _line(key, known[key]))
+                file.flush()
+            kept[key] = known[key]
+            rows.append(_identity(video) | known[key])
+    scores = pd.DataFrame(rows)
+    for name in OPTIONAL_COLUMNS:
+        if name not in scores:
+            scores[name] = pd.NA if name in ("seed", "run") else ""
+    scores = scores[[*SCORE_COLUMNS, *(name for name in scores.columns if name not in SCORE_COLUMNS)]]
+    write_scores(out_csv, scores)
+    atomic_write_text(cache_path, "\n".join(_line(key, row) for key, row in kept.items()) + "\n")
+    return scores
+
+
+@dataclass(frozen=True)
+class ModeCoverage:
+    """How the open attributes are distributed, against their known probabilities.
+
+    Attributes:
+        distance: total-variation distance (0 = same, 1 = disjoint), mean over attributes, with its interval over
+        prompts.
+        per_attribute: the same for each attribute.
+        floor: distance that as many clips drawn from the true probabilities would show on average.
+        rare_share: observed share of the rare mode, with Wilson's interval.
+        rare_recall: ``rare_share`` over its true probability, at most 1.
+    """
+
+    distance: Estimate
+    per_attribute: dict[str, float]
+    floor: float
+    rare_share: Estimate
+    rare_recall: float
+
+
+def mode_coverage(scores: pd.DataFrame, n_boot: int = 1000, seed: int = 0) -> ModeCoverage:
+    """Mode coverage of a score table; clips in which an attribute cannot be seen are left out of that attribute.
+
+    Prompts (``prompt_id``, else the caption) are resampled whole. The percentile interval is of the plug-in distance,
+    which is
+    never below its sampling floor: read the two together.
+
+    Raises:
+        UserError: no clip shows one of the attributes.
+    """
+    prompt = scores["caption"] if (scores["prompt_id"].fillna("") == "").any() else scores["prompt_id"]
+    prompts, member = np.unique(prompt.to_numpy(str), return_inverse=True)
+    counts, truth = {}, {}
+    for attribute, probabilities in ATTRIBUTES.items():
+        columns = [f"{attribute}_{mode}" for mode in probabilities]
+        table = np.zeros((len(prompts), len(columns)))
+        np.add.at(table, member, np.nan_to_num(scores[columns].to_numpy(float)))
+        if table.sum() > 0:
+            counts[attribute], truth[attribute] = table, np.array(list(probabilities.values()))
+    absent = [name for name in ATTRIBUTES if name not in counts and name != "spin"]  # spin needs an orbit
+    if absent:
+        raise UserError(f"mode coverage: no clip shows {', '.join(absent)}")
+    rng = np.random.default_rng(seed)
+    weights = rng.multinomial(len(prompts), np.full(len(prompts), 1 / len(prompts)), size=n_boot).astype(float)
+    per_attribute = {name: float(_distance(table.sum(axis=0), truth[name])) for name, table in counts.items()}
+    replicates = np.nanmean([_distance(weights @ table, truth[name]) for name, table in counts.items()], axis=0)
+    drawn = {name: rng.multinomial(int(table.sum()), truth[name], size=n_boot) for name, table in counts.items()}
+    floor = [_distance(table, truth[name]).mean() for name, table in drawn.items()]
+    attribute, mode = RARE_MODE
+    hue = counts[attribute].sum(axis=0)
+    rare = proportion_interval(int(hue[list(ATTRIBUTES[attribute]).index(mode)]), int(hue.sum()))
+    low, high = np.nanquantile(replicates, [0.025, 0.975])
+    return ModeCoverage(
+        Estimate(float(np.mean(list(per_attribute.values()))), float(low), float(high), len(scores)),
+        per_attribute, float(np.mean(floor)), rare, min(1.0, rare.value / ATTRIBUTES[attribute][mode]),
+    )  # fmt: skip
+
+
+@cache
+def oracle_version() -> str:
+    """Checksum of what decides a row: the oracle's code and thresholds, and this file."""
+    files = (oracle.__file__, tracking.__file__, trajectory.__file__, oracle.CONSTANTS, __file__)
+    return "-".join(sha256_file(path)[:8] for path in files)
+
+
+def _distance(counts: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    total = counts.sum(axis=-1, keepdims=True)
+    share = np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
+    return np.abs(share - truth).sum(axis=-1) / 2
+
+
+def _identity(video: VideoRow) -> dict[str, Any]:
+    return {"video": video.video, "caption": video.caption} | video.columns
+
+
+def _line(key: str, row: dict[str, float | str]) -> str:
+    return json.dumps({"key": key, "row": {name: None if value != value else value for name, value in row.items()}})
+
+
+def _read_rows(path: Path) -> dict[str, dict[str, Any]]:
+    """Rows of an earlier run; a line that a kill cut short is measured again."""
+    known = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        known[entry["key"]] = {name: float("nan") if v is None else v for name, v in entry["row"].items()}
+    return known
