@@ -2,6 +2,8 @@
 
 SCALE ?= lab
 SET ?=
+TEACHERS ?= trained exact
+SEEDS ?= 0-4
 PYTEST_ARGS ?=
 .DEFAULT_GOAL := help
 
@@ -16,12 +18,13 @@ OPTIONS = --scale $(SCALE) $(foreach pair,$(SET),--set '$(pair)')
 # Another environment that is active in the shell must not leak into this one.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH CONDA_PREFIX
 
-.PHONY: help setup test test-slow lint lab lab-teacher reproduce-table4 reproduce-figure1 smoke clean-results
+.PHONY: help setup test test-slow lint lab lab-teacher reference reproduce-table4 reproduce-figure1 smoke clean-results
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  SCALE=smoke|lab|wan-1.3b|wan-14b  how large (now: $(SCALE));  SET='key=value ...'  change settings"
+	@echo "  SEEDS='$(SEEDS)'  TEACHERS='$(TEACHERS)'  which runs \`make reference\` adds"
 	@echo "  PYTHON=/path/to/python3.12  which Python to set up with;  PYTEST_ARGS='...'  options for pytest"
 
 setup: $(READY) ## make the environment in .venv (again only when the lock changes)
@@ -66,6 +69,10 @@ lab: $(READY) ## open JupyterLab on the notebooks
 
 lab-teacher: $(READY) ## train the lab's teacher again (hours; a trained one is shipped)
 	$(IN_VENV) alice-repro lab-teacher
+
+reference: $(READY) ## add training runs to the committed record (SEEDS, TEACHERS; those that are there stay)
+	$(IN_VENV) alice-repro validate-oracle --out results/reference/$(SCALE)
+	$(IN_VENV) alice-repro reference --teachers $(TEACHERS) --seeds $(SEEDS) $(OPTIONS)
 
 reproduce-table4: $(READY) ## train, sample and measure; print Table 4 of Alice with the verdicts
 	$(REPRODUCE) table04 $(OPTIONS)

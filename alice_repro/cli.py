@@ -168,7 +168,8 @@ def lab_teacher(
         output: the pipeline folder; the one in the package if not given.
         export_only: save the average weights of the last checkpoint without training on.
     """
-    from alice_repro.models.loading import LAB_CHECKPOINT, quiet_libraries
+    from alice_repro.models.loading import quiet_libraries
+    from alice_repro.models.source import LAB_CHECKPOINT
     from alice_repro.training.lab_teacher import export_lab_teacher, train_lab_teacher
 
     quiet_libraries()
@@ -184,7 +185,7 @@ def validate_oracle(out: Path, clips: int = 400) -> None:
         clips: clean clips, and as many with defects.
     """
     from alice_repro.models.codec import LabCodec
-    from alice_repro.models.loading import LAB_CHECKPOINT
+    from alice_repro.models.source import LAB_CHECKPOINT
     from alice_repro.world.validation import write_validation
 
     out.mkdir(parents=True, exist_ok=True)

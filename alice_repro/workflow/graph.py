@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from alice_repro.config import Recipe, Scale, load_recipe, load_scale, split_settings
+from alice_repro.models.source import locate
 from alice_repro.workflow.layout import CHECKOUT, Layout, arms_of, parse_arm
 
 NOTEBOOKS = CHECKOUT / "notebooks"
-PACKAGE_WEIGHTS = CHECKOUT / "alice_repro" / "models" / "lab_checkpoint"
 SMALL = 50  # clips; an arm of fewer is over so soon that two jobs side by side beat one with all cores
 
 _VIDEO = ("model.source", "model.text_length", "model.height", "model.width", "model.frames")
@@ -126,8 +126,7 @@ class Graph:
     def weights(self) -> list[str]:
         """The teacher's weight files and, if prompts come from a file, that file: relative to the results."""
         scale = self.scale
-        source = PACKAGE_WEIGHTS if scale.model.source == "package:lab" else Path(scale.model.source)
-        files = sorted(source.rglob("*.safetensors")) if source.is_dir() else []
+        files = sorted(locate(scale.model).rglob("*.safetensors"))
         prompts = Path(scale.prompts.source)
         return [self.relative(path) for path in [*files, *([prompts] if prompts.is_file() else [])]]
 

@@ -20,6 +20,7 @@ from alice_repro.config import load_recipe, load_scale, split_settings
 from alice_repro.data.prompts import SPLITS, prompts_for
 from alice_repro.errors import UserError, unknown_name
 from alice_repro.files import write_json
+from alice_repro.models.source import locate
 from alice_repro.progress import duration
 from alice_repro.verdicts import TEACHERS
 from alice_repro.workflow.graph import NOTEBOOKS, Graph
@@ -31,6 +32,7 @@ SNAKEFILE = Path(__file__).with_name("Snakefile")
 STEP = (sys.executable, "-m", "alice_repro.workflow.step")
 # Paper -> what can be reproduced -> the rule that makes it.
 TARGETS = {"alice": {"table04": "table04", "figure01": "table04", "report": "table04"}}
+_NOISE = "[IPKernelApp] WARNING | Kernel is running over TCP"  # on this machine alone, as every local kernel
 _PATH_SETTINGS = ("model.source", "prompts.source")
 
 
@@ -91,10 +93,7 @@ def plan(
     for teacher in teachers:
         if teacher not in TEACHERS:
             raise unknown_name("teacher", teacher, TEACHERS)
-    if preset.model.source != "package:lab":  # the package's own are there; asking would import torch
-        from alice_repro.models.loading import locate
-
-        locate(preset.model)
+    locate(preset.model)
     for split in SPLITS:
         prompts_for(preset.prompts, split)
     if not NOTEBOOKS.is_dir():
@@ -204,7 +203,7 @@ def _run(command: list[str], narrator: Narrator, lock: int) -> int:
 
 def _pass_on(stream: IO[str]) -> None:
     for line in stream:
-        if line.strip():
+        if line.strip() and not line.startswith(_NOISE):
             print(f"    {line.rstrip()}", flush=True)
 
 

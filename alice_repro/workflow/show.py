@@ -33,7 +33,8 @@ def play(frames: np.ndarray) -> Video:
 
 def play_file(path: Path) -> Video:
     """A video file, embedded."""
-    return Video(str(path), embed=True, width=256, html_attributes="controls loop autoplay muted")
+    attributes = "controls loop autoplay muted"
+    return Video(data=path.read_bytes(), embed=True, mimetype="video/mp4", width=256, html_attributes=attributes)
 
 
 def oracle_reading(frames: np.ndarray, caption: str) -> DataFrame:

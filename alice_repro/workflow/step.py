@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alice_repro.config import split_settings
 from alice_repro.errors import UserError
 from alice_repro.files import read_json
 from alice_repro.workflow.graph import NOTEBOOKS, Graph
@@ -91,10 +90,10 @@ def table_step(graph: Graph) -> tuple[str, str, dict[str, Any]]:
             path.unlink()
     parameters = {
         "scale": graph.scale_name,
-        "settings": list(split_settings(graph.settings)[0]),
-        "results": _inside(graph, graph.layout.results.parent),
-        "figures": _inside(graph, graph.layout.figures.parent),
-        "reference": _inside(graph, graph.reference),
+        "settings": list(graph.settings),
+        "results": _inside(graph, graph.layout.results),
+        "figures": _inside(graph, graph.layout.figures),
+        "reference": _inside(graph, graph.reference / graph.scale_name),
     }
     return "alice/main_results.ipynb", "main_results", parameters
 

@@ -13,10 +13,13 @@ import pytest
 from alice_repro.config import load_recipe, load_scale
 from alice_repro.errors import UserError
 from alice_repro.files import read_json, write_json
-from alice_repro.workflow import reproduce
-from alice_repro.workflow.graph import Graph, dependencies, flat
+from alice_repro.manifest import read_manifest, verify_manifest
+from alice_repro.workflow import reproduce, step
+from alice_repro.workflow.graph import NOTEBOOKS, Graph, dependencies, flat
 from alice_repro.workflow.layout import Layout, StudentArm, arms_of, parse_arm
 from alice_repro.workflow.narrate import plain_reason
+from alice_repro.workflow.notebook import check_parameters, parameters_of, run_notebook
+from alice_repro.workflow.reference import copy_record
 from alice_repro.workflow.reproduce import StepError, build, ensure, plan
 from alice_repro.workflow.step import FAILURES
 
@@ -226,3 +229,89 @@ def test_the_graph_survives_its_file(tmp_path):
     write_json(tmp_path / "graph.json", asdict(graph))
     assert Graph.of(read_json(tmp_path / "graph.json")) == graph
     assert os.path.isabs(json.loads((tmp_path / "graph.json").read_text())["file"])
+
+
+@pytest.mark.parametrize(
+    ("stage", "wildcards"),
+    [
+        ("data", ("exact",)),
+        ("train", ("trained", "rcm_smoke", "3")),
+        ("sample", ("trained", "rcm_smoke-seed3-at-000004")),
+        ("sample", ("exact", "teacher-short")),
+        ("evaluate", ("trained", "teacher-full")),
+        ("table04", ()),
+    ],
+)
+def test_each_step_gives_its_notebook_what_it_takes(stage, wildcards, tmp_path):
+    graph = plan("smoke", ["sampling.seed=3"], root=tmp_path)
+    notebook, name, parameters = step._STAGES[stage](graph, *wildcards)
+    defaults = parameters_of(NOTEBOOKS / notebook)
+    assert check_parameters(defaults, parameters, notebook) == parameters
+    assert not any(str(tmp_path) in str(value) for value in parameters.values())  # as the copy reads anywhere
+    logs = re.findall(r'"notebooks/(.*)\.ipynb"', reproduce.SNAKEFILE.read_text())
+    assert any(re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", log), name) for log in logs)  # Snakemake knows the copy
+
+
+def test_a_failing_step_leaves_its_message_and_exit_code(tmp_path, monkeypatch):
+    graph = plan("smoke", root=tmp_path)
+    write_json(graph.file, asdict(graph))
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise UserError("no weights")
+
+    monkeypatch.setattr(step, "run_notebook", fail)
+    assert step.main([str(graph.file), "data", "trained"]) == 2
+    row = json.loads(graph.file.with_name(FAILURES).read_text())
+    assert row == {"step": "data trained", "message": "no weights", "exit_code": 2}
+
+
+def test_scores_of_other_settings_do_not_reach_the_table(tmp_path):
+    graph = plan("smoke", root=tmp_path)
+    scores = graph.layout.scores("trained", "x").parent
+    scores.mkdir(parents=True)
+    for arm in ("teacher-full", "rcm_smoke-seed0", "rcm_smoke-seed0-at-000099", "rcm_smoke-seed9"):
+        (scores / f"{arm}.csv").touch()
+    step.table_step(graph)
+    assert {path.stem for path in scores.glob("*.csv")} == {"teacher-full", "rcm_smoke-seed0"}
+
+
+def test_the_record_keeps_scores_and_manifests_and_no_video(tmp_path):
+    graph = plan("smoke", seeds=(2,), folder="smoke-record", root=tmp_path)
+    for teacher, arm in graph.arms():
+        folders = [graph.layout.videos(teacher, arm), graph.layout.run(teacher, "rcm_smoke", 2)]
+        for folder in [*folders, graph.layout.scores(teacher, arm).parent]:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "manifest.json").touch()
+        (folders[0] / "0000_s0.mp4").touch()
+        (folders[1] / "log.jsonl").touch()
+        graph.layout.scores(teacher, arm).write_text(arm)
+    written = copy_record(graph)
+    record = tmp_path / "results/reference/smoke"
+    assert (record / "scores/trained/rcm_smoke-seed2.csv").read_text() == "rcm_smoke-seed2"
+    assert {path.name for path in written} == {"manifest.json", "log.jsonl"} | {f"{a}.csv" for _, a in graph.arms()}
+    graph.layout.scores("trained", "teacher-full").unlink()
+    with pytest.raises(UserError, match="teacher-full.csv is missing"):
+        copy_record(graph)
+
+
+def test_the_tour_runs(tmp_path):
+    copy = run_notebook(NOTEBOOKS / "00_tour.ipynb", tmp_path / "tour.ipynb", {"scale": "smoke"})
+    assert "motion_correct" in copy.read_text()
+
+
+@pytest.mark.slow
+def test_the_smoke_scale_from_nothing_to_the_table(tmp_path, capsys):
+    """The real steps: training happens, the teacher pays two evaluations a step, and a second call does nothing."""
+    reproduce.reproduce("alice", "table04", "smoke", root=tmp_path)
+    layout = Layout("smoke", tmp_path)
+    videos = {arm: read_manifest(layout.videos("trained", arm))["extra"] for arm in ("teacher-full", "rcm_smoke-seed0")}
+    assert videos["teacher-full"]["evaluations_per_clip"] == 2 * load_scale("smoke").teacher.steps
+    assert videos["rcm_smoke-seed0"]["evaluations_per_clip"] == 4
+    run = layout.run("trained", "rcm_smoke", 0)
+    assert read_manifest(run)["extra"]["student_updates"] == load_recipe("rcm_smoke").updates
+    assert verify_manifest(layout.videos("trained", "teacher-full")) == []
+    assert len(list((layout.results / "notebooks").glob("*.ipynb"))) == 11
+    capsys.readouterr()
+    reproduce.reproduce("alice", "table04", "smoke", root=tmp_path)
+    again = capsys.readouterr().out
+    assert "nothing to do" in again and "report.html" in again and not steps(again)
