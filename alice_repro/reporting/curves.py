@@ -50,7 +50,7 @@ def training_curve(run_folder: Path) -> Figure:
     log = read_log(Path(run_folder) / LOG)
     losses = [name for name in log.columns if name.endswith("_loss")]
     norms = [name for name in log.columns if name.endswith("_gradient")]
-    panels = [("loss", losses), ("gradient norm of each term, with its weight", norms)]
+    panels = [("loss", losses), ("gradient norm, weighted terms", norms)]
     if "df_ds" in log.columns:
         panels.append(("df/ds, mean norm of a clip", ["df_ds"]))
     panels = [(title, names) for title, names in panels if names]
@@ -59,10 +59,13 @@ def training_curve(run_folder: Path) -> Figure:
         for axes, (title, names) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             for tone, name in zip(_PALETTE, names, strict=False):
                 _line(axes, log, name, tone)
+            if (log[names].stack() > 0).all():  # a logarithmic axis would hide the rest
+                axes.set_yscale("log")
             axes.set_title(title)
             axes.set_xlabel("student update")
             _mark_stages(axes, log)
-            axes.legend()
+            if len(names) > 1:
+                axes.legend()
     return figure
 
 
@@ -81,8 +84,6 @@ def teacher_curve(checkpoint_folder: Path) -> Figure:
 
 def _line(axes: Axes, log: pd.DataFrame, name: str, tone: str) -> None:
     shown = log[["update", name]].dropna()
-    if (shown[name] > 0).all() and len(shown):
-        axes.set_yscale("log")
     window = max(1, int(_SMOOTH * len(shown)))
     axes.plot(shown["update"], shown[name], color=tone, alpha=0.28, linewidth=0.7)
     label = name.removesuffix("_loss").removesuffix("_gradient").replace("df_ds", "df/ds")

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from alice_repro.papers import load_paper
 from alice_repro.reporting import calibration as calibration_module
 from alice_repro.reporting import main_results as report
 from alice_repro.reporting.curves import read_log, training_curve
+from alice_repro.reporting.dimensions import coverage
 from alice_repro.reporting.dose_response import dose_response
 from alice_repro.workflow.notebook import run_notebook
+from alice_repro.world.scene import ATTRIBUTES
 
 ROOT = Path(__file__).resolve().parents[2]
 FAST = ("protocol.bootstrap=60",)
@@ -224,3 +227,16 @@ def test_a_frame_that_pandas_reads_back(one_run):
     report.write_table04(study(one_run))
     table = pd.read_csv(folders(one_run)[0] / "alice" / "table04.csv")
     assert table["lab_correct_and_sound_percent"].notna().sum() == 5 and len(table) == 9
+
+
+def test_mode_coverage_is_shown_where_the_scores_tell_of_modes(one_run):
+    arms = study(one_run).fresh[0]
+    assert coverage([arms]) is None
+    modes = {f"{name}_{mode}": 0.0 for name, shares in ATTRIBUTES.items() for mode in shares}
+    # Every clip shows the first mode of each attribute: the distance is what the others should have had.
+    always = {f"{name}_{next(iter(shares))}": 1.0 for name, shares in ATTRIBUTES.items()}
+    tables = {name: getattr(arms, name).assign(**(modes | always)) for name in ("full", "short", "student")}
+    sheet = coverage([replace(arms, **tables)])
+    expected = sum(1 - next(iter(shares.values())) for shares in ATTRIBUTES.values()) / len(ATTRIBUTES)
+    assert [row["distance"] for row in sheet.data] == pytest.approx([expected] * 3)
+    assert [row["recall"] for row in sheet.rows] == ["0.0"] * 3
