@@ -70,7 +70,10 @@ class DistributionMatching:
         return fake_score_loss(batch.velocity(networks.fake), sample, batch.noise_like_x0(), t)
 
     def _sample(self, networks: Networks, batch: Batch, stage: Stage, count: int) -> torch.Tensor:
-        """G from a roll-out of 1, 2 .. target_steps steps in turn (rCM cycles, each phase by its own count)."""
+        """G from a roll-out of 1, 2 .. target_steps steps in turn (rCM cycles, each phase by its own count).
+
+        The times are the sampler's own, as with rCM's ``dmd_fix_timesteps``; by default rCM draws them from p_D.
+        """
         times = few_step_times(stage.target_steps, self.student_shift)[: count % stage.target_steps + 1]
         return roll_out(
             batch.velocity(networks.student), batch.clip_noise(), batch.x0.shape[1:], times, batch.x0.device
