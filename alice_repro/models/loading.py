@@ -114,7 +114,7 @@ def check_weights(folder: Path) -> None:
 
 
 def quiet_libraries() -> None:
-    """Keep diffusers and transformers to errors: their bars and their advice on optional packages are noise to our users."""
+    """Keep diffusers and transformers to errors: their bars and advice on optional packages are noise to our users."""
     diffusers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.disable_progress_bar()
     transformers.logging.set_verbosity_error()
