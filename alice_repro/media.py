@@ -93,9 +93,7 @@ def _require_whole(
         announced = None
     if announced is None or end is None:
         if stream.frames:
-            raise VideoError(
-                f"{path}: {count} frames decode, {stream.frames} are announced; make the file again"
-            )
+            raise VideoError(f"{path}: {count} frames decode, {stream.frames} are announced; make the file again")
         return
     frame_time = 1 / float(stream.average_rate) if stream.average_rate else 0.0
     if end < announced - 0.75 * frame_time:
@@ -115,9 +113,7 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float) -> None:
         raise UserError(f"{path}: frames must be uint8 (T, H, W, 3), got {frames.dtype} {frames.shape}")
     _, height, width, _ = frames.shape
     if height % 2 or width % 2:
-        raise UserError(
-            f"{path}: H.264 with 4:2:0 chroma needs an even height and width, got {height}x{width}"
-        )
+        raise UserError(f"{path}: H.264 with 4:2:0 chroma needs an even height and width, got {height}x{width}")
     if not fps > 0:
         raise UserError(f"{path}: fps must be positive, got {fps}")
     with atomic_path(Path(path)) as temporary:
@@ -149,9 +145,7 @@ def _to_yuv(image: np.ndarray) -> av.VideoFrame:
     return frame
 
 
-def contact_sheet(
-    path: str | Path, clips: Iterable[np.ndarray], captions: Sequence[str], frames: int = 5
-) -> None:
+def contact_sheet(path: str | Path, clips: Iterable[np.ndarray], captions: Sequence[str], frames: int = 5) -> None:
     """Write a PNG: one row a clip, its caption above, `frames` evenly spaced frames (first and last among
     them).
 
@@ -160,9 +154,7 @@ def contact_sheet(
     """
     clips = list(clips)
     if not clips or len(clips) != len(captions):
-        raise UserError(
-            f"{path}: a contact sheet needs as many captions as clips, got {len(captions)}, {len(clips)}"
-        )
+        raise UserError(f"{path}: a contact sheet needs as many captions as clips, got {len(captions)}, {len(clips)}")
     font = ImageFont.load_default(size=_CAPTION_SIZE)
     rows = [_sheet_row(clip, caption, frames, font) for clip, caption in zip(clips, captions, strict=True)]
     width = max(row.width for row in rows)

@@ -149,15 +149,11 @@ def paired_difference(
         reference = _cell_means(np.asarray(y_prompt).tolist(), y)
         partners = prompt.tolist()
     else:
-        reference = _cell_means(
-            list(zip(reference_runs.tolist(), np.asarray(y_prompt).tolist(), strict=True)), y
-        )
+        reference = _cell_means(list(zip(reference_runs.tolist(), np.asarray(y_prompt).tolist(), strict=True)), y)
         partners = list(zip(run.tolist(), prompt.tolist(), strict=True))
     lonely = sorted({str(key) for key in partners if key not in reference})
     if lonely:
-        raise UserError(
-            f"no reference value for {len(lonely)} pairs, such as {', '.join(lonely[:3])}; drop them first"
-        )
+        raise UserError(f"no reference value for {len(lonely)} pairs, such as {', '.join(lonely[:3])}; drop them first")
     difference = x - np.array([reference[key] for key in partners])
     return hierarchical_bootstrap(run, prompt, difference, n_boot, seed, level)
 
@@ -167,9 +163,7 @@ def _finite(values: ArrayLike, name: str) -> np.ndarray:
     if values.ndim != 1 or len(values) == 0:
         raise UserError(f"{name} must be a filled array of one axis, got shape {values.shape}")
     if not np.isfinite(values).all():
-        raise UserError(
-            f"{name}: {np.sum(~np.isfinite(values))} of {len(values)} are missing; drop them, counted"
-        )
+        raise UserError(f"{name}: {np.sum(~np.isfinite(values))} of {len(values)} are missing; drop them, counted")
     return values
 
 
@@ -213,16 +207,10 @@ def _crossed_variance(residual: np.ndarray, present: np.ndarray) -> tuple[float,
     if n_runs == 1 or n_prompts == 1:
         groups = max(n_runs, n_prompts)
         return (by_prompt if n_runs == 1 else by_run), max(groups - 1.0, 1.0)
-    leftover = residual - np.where(
-        present, _row_means(residual, present) + _row_means(residual.T, present.T).T, 0.0
-    )
+    leftover = residual - np.where(present, _row_means(residual, present) + _row_means(residual.T, present.T).T, 0.0)
     noise = float((leftover**2).sum() / cells**2 * cells / ((n_runs - 1) * (n_prompts - 1)))
     variance = max(by_run + by_prompt - noise, noise)
-    parts = (
-        by_run**2 / (n_runs - 1)
-        + by_prompt**2 / (n_prompts - 1)
-        + noise**2 / ((n_runs - 1) * (n_prompts - 1))
-    )
+    parts = by_run**2 / (n_runs - 1) + by_prompt**2 / (n_prompts - 1) + noise**2 / ((n_runs - 1) * (n_prompts - 1))
     return variance, max(variance**2 / parts, 1.0) if parts > 0 else 1.0
 
 
@@ -230,9 +218,7 @@ def _row_means(values: np.ndarray, present: np.ndarray) -> np.ndarray:
     return values.sum(axis=1, keepdims=True) / present.sum(axis=1, keepdims=True)
 
 
-def _replicate_means(
-    table: np.ndarray, present: np.ndarray, n_boot: int, rng: np.random.Generator
-) -> np.ndarray:
+def _replicate_means(table: np.ndarray, present: np.ndarray, n_boot: int, rng: np.random.Generator) -> np.ndarray:
     """Means of resampled tables, (n_boot,): how often each run and each prompt is drawn, as multinomial
     counts.
     """

@@ -104,9 +104,7 @@ def convergence_gate(steps: Sequence[float], values: Sequence[float], margin: fl
     """
     steps, values = np.asarray(steps, float), np.asarray(values, float)
     if steps.shape != values.shape or steps.ndim != 1 or len(steps) < 2:
-        raise UserError(
-            f"the gate needs two or more evaluations, got steps {steps.shape} and values {values.shape}"
-        )
+        raise UserError(f"the gate needs two or more evaluations, got steps {steps.shape} and values {values.shape}")
     if not (np.diff(steps) > 0).all() or not np.isfinite(values).all():
         raise UserError("the gate needs increasing steps and finite values")
     start = 0.75 * steps[-1]
@@ -174,9 +172,7 @@ def calibrate(
     false = sum(Verdict.LAB_SUPPORTS in pair for pair in null)
     contradicted = sum(forward is Verdict.LAB_CONTRADICTS for forward, _ in null)
     if shift > room:
-        raise UserError(
-            f"a shift of {shift:g} points does not fit: the pool has {room:.1f} points of room to 100 %"
-        )
+        raise UserError(f"a shift of {shift:g} points does not fit: the pool has {room:.1f} points of room to 100 %")
     return Calibration(
         proportion_interval(false, simulations),
         proportion_interval(contradicted, simulations),

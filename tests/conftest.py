@@ -104,7 +104,8 @@ WAN_TRANSFORMER_KEYS = (
     "num_attention_heads num_layers out_channels patch_size qk_norm rope_max_seq_len text_dim"
 ).split()
 WAN_VAE_KEYS = (
-    "_class_name attn_scales base_dim dim_mult dropout latents_mean latents_std num_res_blocks temperal_downsample z_dim"
+    "_class_name attn_scales base_dim dim_mult dropout latents_mean latents_std num_res_blocks temperal_downsample "
+    "z_dim"
 ).split()
 
 

@@ -1,1 +1,1 @@
-"""Checks of the published record on paper: arithmetic, definitions and limits of hardware."""
+"""The audit on paper: rules over the published record, one file per kind of evidence. No torch here."""

@@ -74,9 +74,7 @@ def index_videos(folder: str | Path, captions: str | Path | pd.DataFrame | None 
     found = {
         file.relative_to(folder).as_posix(): file
         for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in VIDEO_SUFFIXES
-        and file.is_file()
-        and not file.name.startswith(TEMPORARY_PREFIX)
+        if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file() and not file.name.startswith(TEMPORARY_PREFIX)
     }
     if captions is None:
         if not found:
@@ -89,14 +87,10 @@ def index_videos(folder: str | Path, captions: str | Path | pd.DataFrame | None 
     if missing:
         near = nearest(missing[0], list(found))
         hint = f" (the folder has {near!r})" if near else ""
-        raise UserError(
-            f"{folder}: {len(missing)} videos of the caption table are missing: {_some(missing)}{hint}"
-        )
+        raise UserError(f"{folder}: {len(missing)} videos of the caption table are missing: {_some(missing)}{hint}")
     bare = sorted(set(found) - set(table["video"]))
     if bare:
-        raise UserError(
-            f"{folder}: {len(bare)} videos without a caption: {_some(bare)}; add them to the caption table"
-        )
+        raise UserError(f"{folder}: {len(bare)} videos without a caption: {_some(bare)}; add them to the caption table")
     others = [name for name in table.columns if name not in REQUIRED_COLUMNS]
     return [
         VideoRow(row["video"], found[row["video"]], row["caption"], {name: row[name] for name in others})
@@ -106,9 +100,7 @@ def index_videos(folder: str | Path, captions: str | Path | pd.DataFrame | None 
 
 def measures(scores: pd.DataFrame) -> list[str]:
     """Names of the measures in a score table, in its order."""
-    return [
-        name for name in scores.columns if name not in SCORE_COLUMNS and not str(name).endswith(REASON_SUFFIX)
-    ]
+    return [name for name in scores.columns if name not in SCORE_COLUMNS and not str(name).endswith(REASON_SUFFIX)]
 
 
 def write_scores(path: str | Path, scores: pd.DataFrame) -> None:
@@ -135,13 +127,9 @@ def read_scores(path: str | Path) -> pd.DataFrame:
     scores = _with_integers(path, scores)
     for name in measures(scores):
         try:
-            scores[name] = np.array(
-                [float(cell) if cell else np.nan for cell in scores[name]], dtype=np.float64
-            )
+            scores[name] = np.array([float(cell) if cell else np.nan for cell in scores[name]], dtype=np.float64)
         except ValueError as error:
-            raise UserError(
-                f"{path}: column {name!r}: {error}; measures are numbers, empty if missing"
-            ) from error
+            raise UserError(f"{path}: column {name!r}: {error}; measures are numbers, empty if missing") from error
     check_scores(path, scores)
     return scores
 
@@ -154,16 +142,12 @@ def check_scores(path: str | Path, scores: pd.DataFrame) -> None:
     """
     _require_columns(path, scores, SCORE_COLUMNS)
     if not scores.columns.is_unique:
-        raise UserError(
-            f"{path}: a column stands twice: {_some(scores.columns[scores.columns.duplicated()])}"
-        )
+        raise UserError(f"{path}: a column stands twice: {_some(scores.columns[scores.columns.duplicated()])}")
     _require_unique(path, scores["video"])
     names = measures(scores)
     if not names:
         raise UserError(f"{path}: a score table needs a measure beside {', '.join(SCORE_COLUMNS)}")
-    stray = [
-        c for c in scores.columns if c.endswith(REASON_SUFFIX) and c.removesuffix(REASON_SUFFIX) not in names
-    ]
+    stray = [c for c in scores.columns if c.endswith(REASON_SUFFIX) and c.removesuffix(REASON_SUFFIX) not in names]
     if stray:
         raise UserError(f"{path}: {_some(stray)} has no measure beside it")
     for name in names:
@@ -176,9 +160,7 @@ def _check_measure(path: str | Path, scores: pd.DataFrame, name: str) -> None:
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: measure {name!r} is not a number: {error}") from error
     if np.isinf(values).any():
-        raise UserError(
-            f"{path}: measure {name!r} is infinite for {_some(scores['video'][np.isinf(values)])}"
-        )
+        raise UserError(f"{path}: measure {name!r} is infinite for {_some(scores['video'][np.isinf(values)])}")
     absent = np.isnan(values)
     reasons = scores.get(name + REASON_SUFFIX, pd.Series("", index=scores.index)).fillna("").astype(str)
     explained = (reasons.str.strip() != "").to_numpy()
@@ -207,9 +189,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
 def _require_columns(path: str | Path, table: pd.DataFrame, names: Iterable[str] = REQUIRED_COLUMNS) -> None:
     missing = [name for name in names if name not in table.columns]
     if missing:
-        raise UserError(
-            f"{path}: column {', '.join(missing)} is missing; it has {', '.join(map(str, table.columns))}"
-        )
+        raise UserError(f"{path}: column {', '.join(missing)} is missing; it has {', '.join(map(str, table.columns))}")
 
 
 def _require_unique(path: str | Path, videos: pd.Series) -> None:

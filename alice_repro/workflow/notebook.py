@@ -104,9 +104,7 @@ def parameters_of(notebook: str | Path | NotebookNode, name: str | Path = "noteb
     return defaults
 
 
-def check_parameters(
-    defaults: Mapping[str, Any], given: Mapping[str, Any], name: str | Path
-) -> dict[str, Any]:
+def check_parameters(defaults: Mapping[str, Any], given: Mapping[str, Any], name: str | Path) -> dict[str, Any]:
     """Return `given` with whole numbers made float where the default is one; refuse anything else.
 
     A default of None takes any value; None itself is taken only by such a parameter.

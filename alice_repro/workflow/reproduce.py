@@ -250,7 +250,8 @@ def _failure(failures: Path, narrator: Narrator, results: Path) -> StepError:
 def _show(layout: Layout, paper: str) -> None:
     from alice_repro.reporting.main_results import summary_lines
 
-    print("\n" + (layout.results / paper / "table04.md").read_text().strip() + "\n")
+    first, *_ = (layout.results / paper / "table04.md").read_text().split("\n\n**")  # the others are in the file
+    print(f"\n{first.strip()}\n")
     print("\n".join(summary_lines(layout.results)) + "\n")
     results, figures = (os.path.relpath(path) for path in (layout.results, layout.figures))
     places = {

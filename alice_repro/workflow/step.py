@@ -25,6 +25,7 @@ FAILURES = "failures.jsonl"
 def main(arguments: list[str]) -> int:
     """Run a step; returns the exit code: 2 for a user's error, 1 for any other."""
     file, stage, *wildcards = arguments
+    os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")  # of libraries, to their own developers
     graph = Graph.of(read_json(file))
     try:
         notebook, name, parameters = _STAGES[stage](graph, *wildcards)

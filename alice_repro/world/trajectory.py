@@ -14,6 +14,7 @@ STILL = 4.0  # px; a path that stays within this does not move; frozen clips tra
 MIN_SEEN = 4  # frames
 _REBOUND = 0.25  # share of the fall that a bounce climbs back; clean bounces climb about 0.8, falls under 0.1
 _LEVEL = 0.45  # a level path rises or falls by at most this share of its length
+_ORBIT = 10.0  # px; an orbit is at least this wide and this high, clean ones 24
 _TURN = 1.25 * np.pi  # an orbit turns by at least this; clean ones by 1.9 pi
 _BEND = 2.5  # px; how much an orbit bends off its course with every step more
 _FREE_SPEED = 9.0  # px a frame; nothing in the world falls faster
@@ -83,7 +84,7 @@ def classify_motion(path: np.ndarray, block_moved: bool) -> str | None:
         return "none"
     smooth = _smooth(seen)
     width, height = np.ptp(smooth, axis=0)
-    if min(width, height) > 0.4 * max(width, height) and abs(turning(path)) > _TURN:
+    if min(width, height) > max(_ORBIT, 0.4 * max(width, height)) and abs(turning(path)) > _TURN:
         return "orbit"
     if height <= _LEVEL * width:
         return "collide" if block_moved else "slide"

@@ -1,7 +1,7 @@
 """sCM: on a Gaussian, whose consistency function is known; against finite differences; and Alice's printed form.
 
-Data x0 ~ N(m, c^2) a number. Along the probability flow (x_s - m cos s) / sigma_s is constant, sigma_s^2 = c^2 cos^2 s +
-sin^2 s, so the consistency function is f(x_s, s) = m + c (x_s - m cos s) / sigma_s.
+Data x0 ~ N(m, c^2) a number. Along the probability flow (x_s - m cos s) / sigma_s is constant, with
+sigma_s^2 = c^2 cos^2 s + sin^2 s, so the consistency function is f(x_s, s) = m + c (x_s - m cos s) / sigma_s.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def test_the_tangent_is_cos_s_times_df_ds_along_the_teachers_trajectory():
     f_student, h = trig_velocity(student), 1e-5
 
     def f_at(step):
-        # A point of the teacher's trajectory, to second order in the step (the curvature's share is even, so it cancels).
+        # A point of the teacher's trajectory but for its curvature, whose share is even in the step and cancels.
         x = x_s + step * target
         return trig_x0(x, f_student(x, s + step), s + step)
 

@@ -29,9 +29,7 @@ def folder_with(tmp_path, *names: str):
 
 
 def test_captions_stay_text_and_seeds_become_integers(tmp_path):
-    path = table(
-        tmp_path, 'video,caption,seed,run,arm\n./a.mp4,None,7,,teacher\nb/c.mp4,"NA, 1e3",8,2,student\n'
-    )
+    path = table(tmp_path, 'video,caption,seed,run,arm\n./a.mp4,None,7,,teacher\nb/c.mp4,"NA, 1e3",8,2,student\n')
     got = read_caption_table(path)
     assert got["video"].tolist() == ["a.mp4", "b/c.mp4"]
     assert got["caption"].tolist() == ["None", "NA, 1e3"]

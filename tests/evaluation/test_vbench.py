@@ -103,9 +103,7 @@ def test_weights_of_single_dimensions_in_the_other_suites():
     assert total(second | {"complex_plot": 1.0}, "vbench-2.0").total.low == pytest.approx(1 / 35)
     i2v = {key: d.min for key, d in suite("vbench-i2v").dimensions.items()}
     del i2v["camera_motion"]
-    assert total(i2v | {"Video-Text Camera Motion": 1.0}, "vbench-i2v").total.low == pytest.approx(
-        0.1 / 2.1 / 2
-    )
+    assert total(i2v | {"Video-Text Camera Motion": 1.0}, "vbench-i2v").total.low == pytest.approx(0.1 / 2.1 / 2)
 
 
 def test_normalisation_is_not_clipped():

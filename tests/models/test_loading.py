@@ -46,8 +46,8 @@ def test_the_whole_road_from_folder_to_frames(loaded):
     shape, caption = parts.latent_shape(model), torch.tensor([0, 1])
     field = NetworkVelocity(parts.transformer, parts.embed(prompts), parts.embed([""])[0], 3.0)
     many, evaluations = sample_euler(field, ClipNoise([1, 2]).draw(shape), caption, 3, 3.0)
-    few, _ = sample_few_step(NetworkVelocity(parts.transformer, parts.embed(prompts)), ClipNoise([1, 2]), shape, caption,
-                             few_step_times(4, 5.0))  # fmt: skip
+    student = NetworkVelocity(parts.transformer, parts.embed(prompts))
+    few, _ = sample_few_step(student, ClipNoise([1, 2]), shape, caption, few_step_times(4, 5.0))
     assert evaluations == 6 and torch.isfinite(many).all() and torch.isfinite(few).all()
     frames = decode(parts, few)
     assert [f.shape for f in frames] == [(5, 32, 32, 3)] * 2 and frames[0].dtype == np.uint8

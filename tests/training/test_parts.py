@@ -27,18 +27,20 @@ def test_power_exponent_of_edm2():
     assert power_exponent(0.05) == pytest.approx(16.97, abs=0.005)
 
 
-def test_power_average_is_the_weighted_mean():
-    """After n updates the weight of update k grows as k^gamma (exactly, a product of decays)."""
-    gamma, values = power_exponent(0.1), [3.0, -1.0, 4.0, 1.0, -5.0]
-    average = torch.zeros(1)
-    for n, value in enumerate(values, start=1):
-        update_average([average], [torch.tensor([value])], power_decay(n, gamma))
-    weights = [(1 - power_decay(k, gamma)) for k in range(1, 6)]
-    for k in range(5):
-        for later in range(k + 1, 5):
-            weights[k] *= power_decay(later + 1, gamma)
-    assert sum(weights) == pytest.approx(1.0) and power_decay(1, gamma) == 0.0
-    assert average.item() == pytest.approx(sum(w * v for w, v in zip(weights, values, strict=True)), rel=1e-5)
+def test_power_average_has_the_width_it_is_named_for():
+    """The weights of the past updates, measured by averaging unit vectors: their spread is 10 % of the training."""
+    updates, gamma = 400, power_exponent(0.1)
+    average = torch.zeros(updates, dtype=torch.float64)
+    for n in range(1, updates + 1):
+        current = torch.zeros(updates, dtype=torch.float64)
+        current[n - 1] = 1
+        update_average([average], [current], power_decay(n, gamma))
+    k = torch.arange(1, updates + 1, dtype=torch.float64) / updates
+    mean = (average * k).sum()
+    width = torch.sqrt((average * (k - mean) ** 2).sum())
+    assert average.sum().item() == pytest.approx(1.0) and power_decay(1, gamma) == 0.0
+    assert width.item() == pytest.approx(0.10, abs=0.002)
+    assert mean.item() == pytest.approx((gamma + 1) / (gamma + 2), abs=0.003)  # the mean of k^gamma
 
 
 def test_constant_average_closed_form():
