@@ -84,31 +84,32 @@ class Sheet:
 
 
 PAGE_CSS = """
-:root { color-scheme: light; }
-body { font: 16px/1.5 Charter, "Bitstream Charter", "Iowan Old Style", Georgia, serif; color: #1d1d1f; background: #fff;
-  max-width: 62rem; margin: 2.5rem auto 5rem; padding: 0 1.25rem; }
+:root { color-scheme: light; --ink: #1d1d1f; --quiet: #565656; --paper: #fff; --panel: #f6f6f4;
+  --line: #d8d8d8; --hair: #ececec; --rule: #333; --edge: #bbb; }
+body { font: 16px/1.5 Charter, "Bitstream Charter", "Iowan Old Style", Georgia, serif; color: var(--ink);
+  background: var(--paper); max-width: 62rem; margin: 2.5rem auto 5rem; padding: 0 1.25rem; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .3rem; }
-h2 { font-size: 1.15rem; margin: 2.6rem 0 .6rem; padding-top: .9rem; border-top: 1px solid #d8d8d8; }
+h2 { font-size: 1.15rem; margin: 2.6rem 0 .6rem; padding-top: .9rem; border-top: 1px solid var(--line); }
 p { margin: .5rem 0; max-width: 46rem; }
-.quiet, .notes, figcaption, dt { color: #565656; font-size: .87rem; }
+.quiet, .notes, figcaption, dt { color: var(--quiet); font-size: .87rem; }
 .sheet { overflow-x: auto; }
 table { border-collapse: collapse; font: 13px/1.4 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; margin: .6rem 0;
   font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding: .3rem 0; }
 th { text-align: left; font-weight: 600; vertical-align: bottom; }
-thead tr:last-child th { border-bottom: 1px solid #333; }
-.groups th { font-weight: 400; color: #565656; border-bottom: 1px solid #d8d8d8; }
+thead tr:last-child th { border-bottom: 1px solid var(--rule); }
+.groups th { font-weight: 400; color: var(--quiet); border-bottom: 1px solid var(--line); }
 th, td { padding: .28rem .6rem .28rem 0; vertical-align: top; }
-tbody tr + tr td { border-top: 1px solid #ececec; }
+tbody tr + tr td { border-top: 1px solid var(--hair); }
 .number { text-align: right; white-space: nowrap; }
-.edge { border-left: 1px solid #bbb; padding-left: .7rem; }
+.edge { border-left: 1px solid var(--edge); padding-left: .7rem; }
 .notes { padding-left: 1.1rem; max-width: 50rem; }
 figure { margin: 1rem 0; } img, svg { max-width: 100%; height: auto; }
-.verdict { border-left: 4px solid #444; padding: .1rem 0 .1rem 1rem; margin: 1.2rem 0; }
+.verdict { border-left: 4px solid var(--rule); padding: .1rem 0 .1rem 1rem; margin: 1.2rem 0; }
 .verdict strong { font-size: 1.25rem; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1.2rem; }
 code, pre { font: 13px/1.45 ui-monospace, "DejaVu Sans Mono", monospace; }
-pre { background: #f6f6f4; padding: .6rem .8rem; overflow-x: auto; }
+pre { background: var(--panel); padding: .6rem .8rem; overflow-x: auto; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; }
 dd { margin: 0; overflow-wrap: anywhere; }
 @media print { body { max-width: none; } }
