@@ -7,14 +7,22 @@ from alice_repro.audit.interval import Interval, may_hold, printed_interval
 from alice_repro.papers import Comparison, Name, Paper, Quantity, evaluate, names
 
 
+def sides(comparison: Comparison, quantities: dict[Name, Quantity]) -> tuple[Interval | float, Interval | float]:
+    """Left and right side, over what the printed numbers may stand for.
+
+    Raises:
+        ZeroDivisionError: a divisor may be 0.
+    """
+    left, right = (
+        evaluate(side, lambda name: printed_interval(quantities[name])) for side in (comparison.left, comparison.right)
+    )
+    return left, right
+
+
 def reading(comparison: Comparison, quantities: dict[Name, Quantity]) -> Reading:
     """Whether a comparison can hold, and both of its sides. A divisor that may be 0 can hold."""
-
-    def interval(name: Name) -> Interval:
-        return printed_interval(quantities[name])
-
     try:
-        left, right = (evaluate(side, interval) for side in (comparison.left, comparison.right))
+        left, right = sides(comparison, quantities)
     except ZeroDivisionError:
         return Reading(comparison.text, "a divisor rounds to 0: undecided", True)
     return Reading(comparison.text, f"{left} {comparison.symbol} {right}", may_hold(left, comparison.symbol, right))

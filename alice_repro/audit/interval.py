@@ -83,6 +83,13 @@ def may_hold(left: Interval | float, symbol: str, right: Interval | float) -> bo
     return left.low < right.high - noise if symbol in ("<", ">") else left.low <= right.high + noise
 
 
+def distance(left: Interval | float, right: Interval | float) -> float:
+    """How far two intervals are from touching, as a share of the largest of their numbers; 0 if they touch."""
+    left, right = as_interval(left), as_interval(right)
+    gap = max(left.low - right.high, right.low - left.high, 0.0)
+    return gap / max(abs(x) for x in (left.low, left.high, right.low, right.high)) if gap else 0.0
+
+
 def show(value: float) -> str:
     """A number for people: thousands separated, six significant digits."""
     if abs(value) >= 1e15:
