@@ -38,7 +38,9 @@ def check(record: Record) -> Iterator[Finding]:
     for document in record.documents:
         for table in document.tables:
             yield from check_rows(document, table)
-        yield from (_relation(record, document, relation) for relation in document.relations)
+        for relation in document.relations:
+            if not is_agreement(relation):
+                yield relation_finding(record, document, relation)
         yield from (_count(document, count) for count in document.counts)
         yield from (_ranking(document, ranking) for ranking in document.rankings)
 
@@ -53,15 +55,15 @@ def check_rows(document: Paper, table: Table) -> Iterator[Finding]:
                 yield _row(document, table, rule, row, key, found)
 
 
-def _row(
-    document: Paper, table: Table, rule: RowRule, row: int, key: str, found: dict[Name, Quantity]
-) -> Finding:
+def _row(document: Paper, table: Table, rule: RowRule, row: int, key: str, found: dict[Name, Quantity]) -> Finding:
     tried = (reading(rule.rule, found),)
     label = table.labels[row] or f"row {row}"
     why = {"definition": "The columns' names say it", "stated": "The text says it"}[rule.basis]
     return _finding(
         document,
-        f"row.{table.id}.{slug(label)}" + ("" if table.labels.count(table.labels[row]) == 1 else f".{row}") + f".{key}",
+        f"arithmetic.row.{table.id}.{slug(label)}"
+        + ("" if table.labels.count(table.labels[row]) == 1 else f".{row}")
+        + f".{key}",
         f"{table.place}, row {label}",
         table.caption,
         found,
@@ -76,15 +78,27 @@ def _subject(rule: RowRule) -> str:
     return rule.rule.left.id if isinstance(rule.rule.left, Name) else "sum"
 
 
-def _relation(record: Record, document: Paper, relation: Relation) -> Finding:
+def is_agreement(relation: Relation) -> bool:
+    """Whether a relation computes nothing: two printed numbers are to be equal. That is `agreement`'s to check."""
+    return all(
+        reading.symbol == "=" and isinstance(reading.left, Name) and isinstance(reading.right, Name)
+        for reading in relation.readings
+    )
+
+
+def relation_finding(record: Record, document: Paper, relation: Relation, rule: str = "arithmetic") -> Finding:
+    """A relation between printed numbers, of one document or several: one of its readings must hold."""
     found: dict[Name, Quantity] = {}
     for comparison in relation.readings:
         found |= quantities(record, document, comparison)
     tried = tuple(reading(comparison, found) for comparison in relation.readings)
-    basis = f"The text says so: “{relation.quote}”." if relation.basis == "stated" else f"It must hold: {relation.why}."
-    return _finding(
-        document, f"relation.{relation.id}", relation.place, relation.quote, found, relation.readings, tried, basis
+    basis = (
+        f"The text says: “{relation.quote.rstrip('.')}”."
+        if relation.basis == "stated"
+        else f"It must hold: {relation.why}."
     )
+    name = f"{rule}.relation.{relation.id}"
+    return _finding(document, name, relation.place, relation.quote, found, relation.readings, tried, basis)
 
 
 def _finding(
@@ -100,11 +114,11 @@ def _finding(
     verdict = judge(tried, INCONSISTENT, damage(found))
     off = min(_off(comparison, found) for comparison in comparisons)
     return Finding(
-        id=f"{document.id}.arithmetic.{name}",
+        id=f"{document.id}.{name}",
         paper=document.id,
         place=place,
         quote=quote,
-        rule=f"arithmetic.{name.partition('.')[0]}",
+        rule=".".join(name.split(".")[:2]),
         printed=printed(found),
         computed="; or ".join(one.computed for one in tried),
         readings=tuple(tried),
@@ -203,7 +217,9 @@ def _ranking(document: Paper, ranking: Ranking) -> Finding:
 
 
 def _ranking_text(table: Table, demand: str, rows: str, listed: str, holds: bool, damaged: str) -> str:
-    text = f"The sentence puts {rows} of {table.place} above the others on {demand}; a tie within rounding counts as won."
+    text = (
+        f"The sentence puts {rows} of {table.place} above the others on {demand}; a tie within rounding counts as won."
+    )
     if not listed:
         return f"{text} The table agrees."
     text += f" The table has the contrary: {listed}."
