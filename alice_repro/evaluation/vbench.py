@@ -59,6 +59,9 @@ class Interval(NamedTuple):
 class Dimension:
     """One dimension of a suite: its weight within its group, its normalisation, and the limits of its raw
     score.
+
+    prompts, videos: of the standard protocol, videos a prompt; 0 where our source does not say. binary: a video
+    scores 0 or 1, so that the dimension's score is a share of videos.
     """
 
     name: str
@@ -68,10 +71,17 @@ class Dimension:
     weight: float = 1.0
     low: float = 0.0
     high: float = 1.0
+    prompts: int = 0
+    videos: int = 0
+    binary: bool = False
 
     def normalise(self, raw: float) -> float:
         """(raw - min) / (max - min), not clipped."""
         return (raw - self.min) / (self.max - self.min)
+
+    def raw(self, normalised: float) -> float:
+        """Inverse of `normalise`."""
+        return self.min + normalised * (self.max - self.min)
 
     def possible(self, raw: float) -> bool:
         return self.low <= raw <= self.high
