@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -159,7 +159,11 @@ def lab_teacher(
     work: Path = Path("results/lab_teacher"),
     output: Path | None = None,
     export_only: bool = False,
-    settings: Settings = (),
+    settings: Annotated[
+        tuple[str, ...],
+        tyro.conf.UseAppendAction,
+        tyro.conf.arg(name="set", metavar="KEY=VALUE", help="Change a setting of the recipe. Repeatable."),
+    ] = (),
 ) -> None:
     """Train the lab's teacher, continuing a training that was cut short, and save it as a pipeline folder.
 
@@ -189,8 +193,34 @@ def validate_oracle(out: Path, clips: int = 400) -> None:
     from alice_repro.world.validation import write_validation
 
     out.mkdir(parents=True, exist_ok=True)
-    table = write_validation(out, LabCodec.from_pretrained(LAB_CHECKPOINT / "vae"), n=clips)
-    print(table.to_string(index=False))
+    write_validation(out, LabCodec.from_pretrained(LAB_CHECKPOINT / "vae"), n=clips)
+    print((out / "oracle_validation.md").read_text())
+
+
+def audit(
+    papers: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[PAPER ...]")] = (),
+    /,
+    table: int | None = None,
+    json: bool = False,
+    fail_on: Literal["fatal", "major", "minor"] | None = None,
+    my_table: Path | None = None,
+    out: Path | None = None,
+) -> None:
+    """Check every published number on paper, in seconds: a summary here, a page with all computations in a folder.
+
+    Leaves with 0 whatever is found, unless --fail-on is given.
+
+    Args:
+        papers: alice, avd, dfd; all if none is named.
+        table: only what speaks of the table of this number.
+        json: print all entries as JSON instead; nothing is written unless --out is given.
+        fail_on: leave with 1 if something at least as severe does not hold.
+        my_table: run the same rules over a record of your own (TOML; docs/my-table.md).
+        out: folder for the page (HTML) and the entries (JSON); results/audit if not given.
+    """
+    from alice_repro.audit.command import run
+
+    sys.exit(run(papers, table, json, fail_on, my_table, out))
 
 
 def scales() -> None:
@@ -208,6 +238,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     evaluate,
     lab_teacher,
     validate_oracle,
+    audit,
     scales,
 )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from alice_repro.errors import UserError
 from alice_repro.files import atomic_path
+from alice_repro.reporting.main_results import calibrate_record
 from alice_repro.workflow.graph import Graph
 from alice_repro.workflow.layout import CHECKOUT, Layout, parse_arm
 from alice_repro.workflow.reproduce import build, plan
@@ -23,7 +24,7 @@ def add_runs(
     cores: int | None = None,
     root: Path = CHECKOUT,
 ) -> list[Path]:
-    """Train, sample and measure the given runs, skipping what is there, and copy what the record keeps.
+    """Train, sample and measure the given runs, skipping what is there; copy what the record keeps, calibrate on it.
 
     Returns:
         The files of the record that were written.
@@ -33,21 +34,26 @@ def add_runs(
     """
     graph = plan(scale, settings, teachers=teachers, seeds=seeds, folder=scale + SUFFIX, root=root)
     build(graph, [f"scores/{teacher}/{arm}.csv" for teacher, arm in graph.arms()], cores)
-    return copy_record(graph)
+    written = copy_record(graph)
+    return written + calibrate_record(scale, Layout(f"reference/{scale}", root).results)
 
 
 def copy_record(graph: Graph) -> list[Path]:
-    """Copy scores, and the manifests of scores, videos and runs, to the committed record of the scale."""
+    """Copy to the committed record: scores, training logs, manifests, contact sheets of teachers and run 0."""
     source, target = graph.layout, Layout(f"reference/{graph.scale_name}", graph.root)
     files: set[tuple[Path, Path]] = set()
     for teacher, arm in graph.arms():
+        student = parse_arm(arm)
         files.add((source.scores(teacher, arm), target.scores(teacher, arm)))
         folders = [(source.scores(teacher, arm).parent, target.scores(teacher, arm).parent)]
         folders.append((source.videos(teacher, arm), target.videos(teacher, arm)))
-        if student := parse_arm(arm):
+        if student:
             run = (teacher, student.recipe, student.seed)
             folders.append((source.run(*run), target.run(*run)))
             files.add((source.run(*run) / "log.jsonl", target.run(*run) / "log.jsonl"))
+        if student is None or (student.seed, student.update) == (0, None):
+            sheet = "contact_sheet.png"
+            files.add((source.videos(teacher, arm) / sheet, target.videos(teacher, arm) / sheet))
         files |= {(old / "manifest.json", new / "manifest.json") for old, new in folders}
     for old, new in sorted(files):
         if not old.is_file():

@@ -7,6 +7,7 @@ two draw from different seeds, so that no threshold is judged on the clips that 
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,13 +16,14 @@ import pandas as pd
 import torch
 
 from alice_repro.files import atomic_path, atomic_write_text
+from alice_repro.manifest import write_manifest
 from alice_repro.media import read_video, write_video
 from alice_repro.models.codec import LabCodec, to_frames, to_unit_range
 from alice_repro.progress import track
 from alice_repro.world.captions import COLOURS, Caption, all_captions
 from alice_repro.world.clips import FPS, draw_scene, make_clip
 from alice_repro.world.defects import applicable_defects
-from alice_repro.world.oracle import DEFECT_MEASURES, MOTIONS, Measurement, measure
+from alice_repro.world.oracle import CONSTANTS, DEFECT_MEASURES, MOTIONS, Measurement, measure
 
 SHAPES = ("ball", "box", "triangle")  # the lab's
 CALIBRATION_SEED = 9101
@@ -127,12 +129,17 @@ def codec_shift(table: pd.DataFrame) -> float:
 def write_validation(
     folder: str | Path, codec: LabCodec | None, seed: int = VALIDATION_SEED, n: int = 400
 ) -> pd.DataFrame:
-    """Write ``oracle_validation.csv`` and ``.md`` into a folder; returns the table."""
+    """Write ``oracle_validation.csv`` and ``.md`` with their manifest into a folder; returns the table."""
+    started = time.time()
     table = validate(codec, seed, n)
     folder = Path(folder)
-    with atomic_path(folder / "oracle_validation.csv") as path:
+    files = [folder / "oracle_validation.csv", folder / "oracle_validation.md"]
+    with atomic_path(files[0]) as path:
         table.to_csv(path, index=False)
-    atomic_write_text(folder / "oracle_validation.md", _markdown(table, seed, n))
+    atomic_write_text(files[1], _markdown(table, seed, n))
+    write_manifest(
+        files, inputs={"thresholds": CONSTANTS}, config={"clips": n}, seeds={"validation": seed}, started=started
+    )
     return table
 
 
@@ -183,19 +190,32 @@ def _agreement_row(name: str, clean: pd.DataFrame, right: pd.Series) -> dict[str
 
 
 def _markdown(table: pd.DataFrame, seed: int, n: int) -> str:
-    defects = table[table["kind"] == "defect"].dropna(axis=1, how="all").drop(columns="kind")
-    agreement = table[table["kind"] == "agreement"].dropna(axis=1, how="all").drop(columns="kind")
+    defects = table[table["kind"] == "defect"]
+    agreement = table[table["kind"] == "agreement"]
     left_out = ", ".join(defects.loc[~defects["admitted"].astype(bool), "measure"]) or "none"
     shift = 100 * codec_shift(table)
+    shown = pd.DataFrame({"measure": defects["measure"]})
+    for stage in ("before", "after"):
+        for column in ("clean", "defect", "auc"):
+            shown[f"{column}, {stage}"] = defects[f"{column}_{stage}"].map("{:.3f}".format)
+    shown["flagged clean"] = defects["flagged_clean_after"].map("{:.1%}".format)
+    shown["flagged defect"] = defects["flagged_defect_after"].map("{:.1%}".format)
+    shown["n clean"], shown["n defect"] = (defects[name].astype(int) for name in ("n_clean", "n_defect"))
+    shown["admitted"] = defects["admitted"].map({True: "yes", False: "no"})
+    agreed = pd.DataFrame({"measure": agreement["measure"], "n clean": agreement["n_clean"].astype(int)})
+    for stage in ("before", "after"):
+        agreed[stage] = agreement[stage].map("{:.1%}".format)
+    agreed["within tolerance"] = agreement["within_tolerance"].map({True: "yes", False: "no"})
     return "\n\n".join(
         (
             "# The lab's oracle on known clips",
-            f"{n} clean clips and {n // 4} of each defect (seed {seed}), before and after codec and mp4. A measure is "
-            f"admitted if its AUC against its own defect is at least {ADMITTED_AUC} both before and after. "
+            f"{n} clean clips and {n // 4} of each defect (seed {seed}), before and after codec and mp4: the mean of "
+            "each measure on clean clips and under its own defect, the AUC between the two, and how many clips are "
+            f"flagged after the codec. A measure is admitted if both AUCs are at least {ADMITTED_AUC}. "
             f"Left out of `sound`: {left_out}.",
-            defects.to_markdown(index=False, floatfmt=".3f"),
-            "## Agreement on clean clips",
-            agreement.to_markdown(index=False, floatfmt=".3f"),
+            shown.to_markdown(index=False, disable_numparse=True),
+            "## Agreement with the truth on clean clips",
+            agreed.to_markdown(index=False, disable_numparse=True),
             f"Largest change by codec and mp4: {shift:.1f} points (tolerance {100 * TOLERANCE:.0f}).\n",
         )
     )

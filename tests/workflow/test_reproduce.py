@@ -275,20 +275,25 @@ def test_scores_of_other_settings_do_not_reach_the_table(tmp_path):
     assert {path.stem for path in scores.glob("*.csv")} == {"teacher-full", "rcm_smoke-seed0"}
 
 
-def test_the_record_keeps_scores_and_manifests_and_no_video(tmp_path):
-    graph = plan("smoke", seeds=(2,), folder="smoke-record", root=tmp_path)
+def test_the_record_keeps_scores_manifests_and_a_few_contact_sheets_but_no_video(tmp_path):
+    graph = plan("smoke", seeds=(0, 2), folder="smoke-record", root=tmp_path)
     for teacher, arm in graph.arms():
-        folders = [graph.layout.videos(teacher, arm), graph.layout.run(teacher, "rcm_smoke", 2)]
+        run = student.seed if (student := parse_arm(arm)) else 0
+        folders = [graph.layout.videos(teacher, arm), graph.layout.run(teacher, "rcm_smoke", run)]
         for folder in [*folders, graph.layout.scores(teacher, arm).parent]:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "manifest.json").touch()
         (folders[0] / "0000_s0.mp4").touch()
+        (folders[0] / "contact_sheet.png").touch()
         (folders[1] / "log.jsonl").touch()
         graph.layout.scores(teacher, arm).write_text(arm)
     written = copy_record(graph)
     record = tmp_path / "results/reference/smoke"
     assert (record / "scores/trained/rcm_smoke-seed2.csv").read_text() == "rcm_smoke-seed2"
-    assert {path.name for path in written} == {"manifest.json", "log.jsonl"} | {f"{a}.csv" for _, a in graph.arms()}
+    kept = {"manifest.json", "log.jsonl", "contact_sheet.png"} | {f"{arm}.csv" for _, arm in graph.arms()}
+    assert {path.name for path in written} == kept
+    sheets = {path.parent.name for path in written if path.name == "contact_sheet.png"}
+    assert sheets == {"teacher-full", "teacher-short", "rcm_smoke-seed0"}
     graph.layout.scores("trained", "teacher-full").unlink()
     with pytest.raises(UserError, match="teacher-full.csv is missing"):
         copy_record(graph)

@@ -10,6 +10,7 @@ import pytest
 
 import alice_repro
 from alice_repro.files import read_toml
+from alice_repro.manifest import read_manifest
 from alice_repro.models.codec import LabCodec
 from alice_repro.world import validation
 from alice_repro.world.oracle import CONSTANTS, DEFECT_MEASURES
@@ -81,5 +82,6 @@ def test_the_written_table_says_what_is_left_out(tmp_path, known, monkeypatch):
     monkeypatch.setattr(validation, "measure_known_clips", lambda *arguments: blind)
     table = validation.write_validation(tmp_path, None, seed=1, n=36)
     text = (tmp_path / "oracle_validation.md").read_text()
-    assert "Left out of `sound`: blur." in text
+    assert "Left out of `sound`: blur." in text and "| blur" in text and "| no " in text
+    assert read_manifest(tmp_path / "oracle_validation.md")["seeds"] == {"validation": 1}
     assert len(pd.read_csv(tmp_path / "oracle_validation.csv")) == len(table)
