@@ -18,7 +18,7 @@ OPTIONS = --scale $(SCALE) $(foreach pair,$(SET),--set '$(pair)')
 # Another environment that is active in the shell must not leak into this one.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH CONDA_PREFIX
 
-.PHONY: help setup test test-slow lint lab lab-teacher reference reproduce-table4 reproduce-figure1 smoke clean-results
+.PHONY: help setup test test-slow lint audit lab lab-teacher reference reproduce-table4 reproduce-figure1 smoke clean-results
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -63,6 +63,9 @@ test-slow: $(READY) ## run the tests that take minutes
 lint: $(READY) ## check style and who imports whom
 	$(IN_VENV) ruff check .
 	$(IN_VENV) lint-imports
+
+audit: $(READY) ## check the papers' printed numbers, in seconds: results/audit/audit.html
+	$(IN_VENV) alice-repro audit
 
 lab: $(READY) ## open JupyterLab on the notebooks
 	$(IN_VENV) jupyter lab notebooks

@@ -47,6 +47,8 @@ def _agreement(document: Paper, about: str, mentions: Sequence[Mention], origina
     odd = _odd(mentions, original)
     place = (odd if verdict != CONSISTENT else mentions)[0]
     off = max((distance(_interval(odd[0]), _interval(m)) for m in everything), default=0.0)
+    against = ", ".join(dict.fromkeys(m.quantity.printed for m in everything if m not in odd))
+    apart = " and ".join(dict.fromkeys(m.quantity.printed for m in odd)) + (f" against {against}" if against else "")
     words = all(m.quantity.printed[:1].isalpha() for m in odd)
     return Finding(
         id=f"{document.id}.agreement.{about}",
@@ -55,7 +57,7 @@ def _agreement(document: Paper, about: str, mentions: Sequence[Mention], origina
         quote=place.quote,
         rule="agreement.documents" if original else "agreement.places",
         printed="; ".join(_said(m, document) for m in everything),
-        computed=_common(everything),
+        computed=_common(everything) if tried[0].holds else apart,
         readings=tuple(tried),
         verdict=verdict,
         severity=graded(verdict, "minor" if words or off < SLIP else "major"),

@@ -16,10 +16,7 @@ from collections.abc import Iterator, Sequence
 
 from alice_repro.audit.expressions import damage, printed, quantities, reading, sides
 from alice_repro.audit.findings import (
-    CHECK_PDF,
-    CONSISTENT,
     INCONSISTENT,
-    NEEDS_A_RUN,
     Finding,
     Reading,
     Record,
@@ -112,7 +109,10 @@ def _finding(
     basis: str,
 ) -> Finding:
     verdict = judge(tried, INCONSISTENT, damage(found))
-    off = min(_off(comparison, found) for comparison in comparisons)
+    misses = [_off(comparison, found) for comparison in comparisons]
+    off = min(misses)
+    nearest = tried[misses.index(off)]
+    by = f", off by {100 * off:.2g} %" if off else ""
     return Finding(
         id=f"{document.id}.{name}",
         paper=document.id,
@@ -120,11 +120,11 @@ def _finding(
         quote=quote,
         rule=".".join(name.split(".")[:2]),
         printed=printed(found),
-        computed="; or ".join(one.computed for one in tried),
+        computed=next((one.computed for one in tried if one.holds), f"asks {nearest.computed}{by}"),
         readings=tuple(tried),
         verdict=verdict,
         severity=graded(verdict, "major" if off >= SLIP else "minor"),
-        explanation=f"{basis} {_outcome(verdict, tried, found, off)}",
+        explanation=f"{basis} {_outcome(tried, found)}{by and f' The nearest is {by[2:]}.'}",
     )
 
 
@@ -136,23 +136,17 @@ def _off(comparison: Comparison, found: dict[Name, Quantity]) -> float:
         return 0.0
 
 
-def _outcome(verdict: str, tried: Sequence[Reading], found: dict[Name, Quantity], off: float) -> str:
-    widths = "within its rounding"
+def _outcome(tried: Sequence[Reading], found: dict[Name, Quantity]) -> str:
+    widths = "With every printed number anywhere within its rounding"
     if any(quantity.approximate for quantity in found.values()):
         widths += ' ("~" widened by 5 %)'
-    if verdict == CONSISTENT:
-        holding = next(one for one in tried if one.holds)
-        return f"With every printed number anywhere {widths}: {holding.computed}. This can hold."
-    many = f"None of the {len(tried)} readings holds" if len(tried) > 1 else "It does not hold"
-    computed = "; ".join(f"{one.name} asks {one.computed}" for one in tried)
-    text = f"{many}, with every printed number anywhere {widths}: {computed}. "
-    if off > 0:
-        text += f"The nearest reading misses by {100 * off:.2g} %."
-    if verdict == CHECK_PDF:
-        text += f" But the text is damaged here ({damage(found)})."
-    if verdict == NEEDS_A_RUN:
-        text += " What the document prints does not decide it."
-    return text.strip()
+    for one in tried:
+        if one.holds:
+            return f"{widths}, {one.name} comes to {one.computed}, which can hold."
+    asked = "; ".join(f"{one.name} asks {one.computed}" for one in tried)
+    none = f"none of {len(tried)} readings holds" if len(tried) > 1 else "it does not hold"
+    text = f"{widths}, {none}: {asked}."
+    return f"{text} But the text is damaged here: {damage(found)}." if damage(found) else text
 
 
 def _count(document: Paper, count: Count) -> Finding:

@@ -42,7 +42,11 @@ def _note(document: Paper, note: Note) -> Finding:
 def _claim(document: Paper, claim: Claim) -> Finding:
     cause = f" The cause that the paper gives: {claim.because}." if claim.because else ""
     compared = f"{claim.better} against {', '.join(claim.worse)} on {claim.endpoint}."
-    settled = f"`{claim.experiment}` measures it." if claim.testable else f"Not testable here: {claim.not_testable}."
+    settled = (
+        f"The experiment that tests it: `{claim.experiment}`."
+        if claim.testable
+        else f"Not testable here: {claim.not_testable}."
+    )
     return _entry(
         document,
         f"claim.{claim.id}",
@@ -51,7 +55,7 @@ def _claim(document: Paper, claim: Claim) -> Finding:
         printed=f"{compared}{cause}",
         computed="",
         verdict=NEEDS_A_RUN if claim.testable else NOT_TESTABLE,
-        explanation=f"The claim compares {compared}{cause} No arithmetic settles it. {settled}",
+        explanation=f"The claim compares {compared}{cause} No arithmetic on printed numbers can show it. {settled}",
     )
 
 
