@@ -142,6 +142,11 @@ def suite(name: str) -> Suite:
     return suites[name]
 
 
+def suites() -> tuple[Suite, ...]:
+    """All suites whose constants are known."""
+    return tuple(_suites().values())
+
+
 def normalise(dimension: str, raw: float, suite_name: str = "vbench") -> float:
     """Normalised score of one dimension, not clipped: 0 at the suite's minimum, 1 at its maximum."""
     return suite(suite_name).dimension(dimension).normalise(raw)
