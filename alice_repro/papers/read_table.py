@@ -31,6 +31,7 @@ _OPTIONAL = {
     "rules": list,
     "samples": list,
     "about": list,
+    "unplaced": list,
 }
 _COLUMN = {"unit": str, "higher_is_better": bool, "exact": bool} | dict.fromkeys(
     ("group", "role", "benchmark", "measures", "about"), str
@@ -67,6 +68,7 @@ def read_table(raw: dict[str, Any], where: str) -> Table:
         arms=texts(fields.get("arms", {}), f"{where}.arms"),
         damaged=tuple(_damage(d, f"{where}.damaged[{i}]") for i, d in enumerate(fields.get("damaged", []))),
         benchmark=fields.get("benchmark", ""),
+        unplaced=strings(fields.get("unplaced", []), f"{where}.unplaced"),
     )
     _check_inside(table, where)
     return _with_relations(table, fields, where)

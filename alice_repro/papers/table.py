@@ -82,7 +82,7 @@ class RowRule:
 
 @dataclass(frozen=True)
 class Sample:
-    """How many cases stand behind printed shares: `sizes` holds one expression for each reading of the text.
+    """How many cases stand behind printed shares or means: `sizes` holds an expression for each reading of the text.
 
     columns: keys; rows: indices; unit: of what ("judgements"); why: whence the sizes.
     """
@@ -119,6 +119,7 @@ class Table:
     rules: tuple[RowRule, ...] = ()
     samples: tuple[Sample, ...] = ()
     about: Mapping[tuple[int, str], str] = field(default_factory=dict)
+    unplaced: tuple[str, ...] = ()
 
     @property
     def keys(self) -> tuple[str, ...]:
