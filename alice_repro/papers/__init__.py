@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alice_repro.papers.expressions import Comparison, Name, evaluate, names, parse_comparison, parse_expression
-from alice_repro.papers.facts import Budget, Gpu, Model, Stage, Timing, gpus
+from alice_repro.papers.facts import Budget, Gpu, Model, Overhead, Stage, Timing, gpus
 from alice_repro.papers.loader import available_documents, available_papers, companions, load_paper, load_paper_file
 from alice_repro.papers.quantity import Quantity, parse_quantity
 from alice_repro.papers.record import (
@@ -39,6 +39,7 @@ __all__ = [
     "Model",
     "Name",
     "Note",
+    "Overhead",
     "Paper",
     "Plot",
     "Quantity",

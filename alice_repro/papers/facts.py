@@ -37,7 +37,8 @@ class Model:
     layers, hidden, heads, mlp (inner width): of the blocks; patch: (frames, height, width) in latent cells;
     stride: pixels per latent cell likewise; text_tokens: length of the cross-attended text; experts: networks
     of this size, of which one is active; parameters: reference to the printed count; basis: "stated" by the
-    document, or "public" (the public config of a model that the document names).
+    document, or "public" (the public config of a model that the document names); like: id of the model whose
+    kind of block the document says that it shares, "" if it says nothing.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Model:
     text_tokens: int = 0
     experts: int = 1
     parameters: Node | None = None
+    like: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Budget:
-    """GPU-hours that a document states for `stages`, on one of `gpus`."""
+    """GPU-hours that a document states for `stages`, on one of `gpus`; precision: as stated, "" if it is not."""
 
     id: str
     model: str
@@ -104,6 +106,24 @@ class Budget:
     gpus: tuple[str, ...]
     hours: Node
     stages: tuple[Stage, ...]
+    precision: str = ""
+
+
+@dataclass(frozen=True)
+class Overhead:
+    """The printed cost of a forward-mode derivative of `model` on such a clip, in forward passes (`ratio`).
+
+    frames: readings; quote: the sentence.
+    """
+
+    id: str
+    model: str
+    place: str
+    quote: str
+    ratio: Node
+    width: int
+    height: int
+    frames: tuple[int, ...]
 
 
 @cache
@@ -117,7 +137,7 @@ def read_model(raw: dict[str, Any], where: str) -> Model:
     sizes = dict.fromkeys(("layers", "hidden", "heads", "mlp", "latent_channels", "text_tokens", "experts"), int)
     lists = {"patch": list, "stride": list}
     required = {"id": str, "name": str, "place": str, "basis": str}
-    fields = check_keys(raw, where, required, sizes | lists | {"parameters": str})
+    fields = check_keys(raw, where, required, sizes | lists | {"parameters": str, "like": str})
     if fields["basis"] not in ("stated", "public"):
         raise Malformed(f"{where}.basis", f"{fields['basis']!r} is neither 'stated' nor 'public'")
     fields |= {key: numbers(fields[key], f"{where}.{key}") for key in lists if key in fields}
@@ -137,10 +157,18 @@ def read_timing(raw: dict[str, Any], where: str) -> Timing:
 def read_budget(raw: dict[str, Any], where: str) -> Budget:
     """Check a [[budget]] entry."""
     required = {"id": str, "model": str, "place": str, "gpus": list, "hours": str, "stages": list}
-    fields = check_keys(raw, where, required, {})
+    fields = check_keys(raw, where, required, {"precision": str})
     stages = tuple(_stage(stage, f"{where}.stages[{i}]") for i, stage in enumerate(fields["stages"]))
     fields |= {"gpus": _known_gpus(fields, where), "stages": stages}
     return Budget(**fields | references(fields, where, "hours"))
+
+
+def read_overhead(raw: dict[str, Any], where: str) -> Overhead:
+    """Check an [[overhead]] entry."""
+    required = {"id": str, "model": str, "place": str, "quote": str, "ratio": str, "width": int, "height": int}
+    fields = check_keys(raw, where, required | {"frames": list}, {})
+    fields["frames"] = numbers(fields["frames"], f"{where}.frames")
+    return Overhead(**fields | references(fields, where, "ratio"))
 
 
 def _stage(raw: Any, where: str) -> Stage:

@@ -3,7 +3,7 @@
 The format (`alice.toml` is a full example; `?` marks what may be left out; expressions: see `expressions`):
 
     [paper]      id, title, of? (the paper that a review or release is about), source?, arxiv?, date?, authors?
-    [[table]]    id, number, place, caption, columns, rows, label_columns?, footnotes?, arms?, damaged?,
+    [[table]]    id, number, place, caption, columns, rows, label_columns?, footnotes?, arms?, unplaced?, damaged?,
                  benchmark? ("vbench", "vbench-i2v", "vbench-2.0"), total_row?, rules?, samples?, about?
                  columns: key, label, kind ("name", "number", "text"), role? (see `table.ROLES`), unit?, exact?,
                  group?, higher_is_better?, benchmark?, measures?, about? ("{row}": slug of the row's label)
@@ -19,7 +19,7 @@ The format (`alice.toml` is a full example; `?` marks what may be left out; expr
                  because?, tables?
     [[figure]]   id, number, place, caption, content, plots? (table, column)
     [[equation]] id, number, place, latex?, says?, damaged?
-    [[model]], [[timing]], [[budget]]   see `facts`
+    [[model]], [[timing]], [[budget]], [[overhead]]   see `facts`
     [[note]]     id, date, quotes (document, place, quote), reading
     [[lost]]     id, place, quote, why
 """
@@ -35,7 +35,7 @@ from alice_repro.errors import UserError, unknown_name
 from alice_repro.files import read_toml
 from alice_repro.papers.checks import Malformed, check_keys, check_slug, check_unique, strings
 from alice_repro.papers.expressions import Name, Node, names
-from alice_repro.papers.facts import read_budget, read_model, read_timing
+from alice_repro.papers.facts import read_budget, read_model, read_overhead, read_timing
 from alice_repro.papers.read_sections import (
     check_references,
     read_claim,
@@ -64,6 +64,7 @@ _SECTIONS = {
     "model": ("models", read_model),
     "timing": ("timings", read_timing),
     "budget": ("budgets", read_budget),
+    "overhead": ("overheads", read_overhead),
     "note": ("notes", read_note),
     "lost": ("lost", read_lost),
 }
@@ -158,6 +159,7 @@ def _expressions(paper: Paper) -> list[tuple[str, list[Node]]]:
     found = [(f"relation {r.id!r}", list(r.readings)) for r in paper.relations]
     found += [(f"timing {t.id!r}", [t.steps, t.seconds]) for t in paper.timings]
     found += [(f"model {m.id!r}", [m.parameters]) for m in paper.models if m.parameters]
+    found += [(f"overhead {o.id!r}", [o.ratio]) for o in paper.overheads]
     for budget in paper.budgets:
         stages = [node for stage in budget.stages for node in (stage.steps, stage.batch)]
         found.append((f"budget {budget.id!r}", [budget.hours, *stages]))

@@ -133,7 +133,7 @@ def read_lost(raw: dict[str, Any], where: str) -> Lost:
 
 
 def check_references(paper: Paper) -> Paper:
-    """Tables, columns and rows that claims, figures and rankings name must exist; rankings get row indices."""
+    """Tables, columns, rows and models that other entries name must exist; rankings get row indices."""
     keys = {table.id: table.keys for table in paper.tables}
     for claim in paper.claims:
         for table in claim.tables:
@@ -142,6 +142,12 @@ def check_references(paper: Paper) -> Paper:
         for plot in figure.plots:
             check_known(plot.table, keys, f"figure {figure.id!r}.plots")
             check_known(plot.column, keys[plot.table], f"figure {figure.id!r}.plots")
+    models = [model.id for model in paper.models]
+    for model in paper.models:
+        check_known(model.like or model.id, models, f"model {model.id!r}.like")
+    for what in ("timings", "budgets", "overheads"):
+        for fact in getattr(paper, what):
+            check_known(fact.model, models, f"{what.removesuffix('s')} {fact.id!r}.model")
     for count in paper.counts:
         check_known(count.stated, [quantity.id for quantity in paper.quantities], f"count {count.id!r}.stated")
     for ranking in paper.rankings:

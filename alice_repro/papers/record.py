@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from alice_repro.errors import unknown_name
 from alice_repro.papers.expressions import Comparison, Name
-from alice_repro.papers.facts import Budget, Model, Timing
+from alice_repro.papers.facts import Budget, Model, Overhead, Timing
 from alice_repro.papers.quantity import Quantity
 from alice_repro.papers.table import Table
 
@@ -196,6 +196,7 @@ class Paper:
     models: tuple[Model, ...] = ()
     timings: tuple[Timing, ...] = ()
     budgets: tuple[Budget, ...] = ()
+    overheads: tuple[Overhead, ...] = ()
     notes: tuple[Note, ...] = ()
     lost: tuple[Lost, ...] = ()
 
