@@ -168,10 +168,10 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _describe_input(path: Path) -> dict[str, str]:
     digest = sha256_folder(path) if path.is_dir() else sha256_file(path)
-    return {"path": _portable(path), "sha256": digest}
+    return {"path": portable(path), "sha256": digest}
 
 
-def _portable(path: Path) -> str:
+def portable(path: Path) -> str:
     """Name a path without the machine's own folders where that can be done."""
     for root in (Path.cwd(), Path(__file__).resolve().parent.parent):
         if path.resolve().is_relative_to(root.resolve()):

@@ -17,6 +17,7 @@ from nbformat import NotebookNode
 
 from alice_repro.errors import UserError, nearest, unknown_name
 from alice_repro.files import atomic_path
+from alice_repro.manifest import portable
 
 FAILED_SUFFIX = ".failed.ipynb"
 
@@ -205,7 +206,7 @@ def _user_errors() -> set[str]:
 
 
 def _command(source: Path, parameters: Mapping[str, Any]) -> str:
-    return shlex.join(["papermill", source.as_posix(), *(f"{k}={v!r}" for k, v in parameters.items())])
+    return shlex.join(["papermill", portable(source), *(f"{k}={v}" for k, v in parameters.items())])
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from alice_repro.errors import UserError
 from alice_repro.workflow import notebook
+from alice_repro.workflow.layout import CHECKOUT
 from alice_repro.workflow.notebook import NotebookError, check_parameters, parameters_of, run_notebook
 
 PARAMETERS = 'scale = "smoke"\nsteps: int = 4\nrate = 1.5\nverbose = False\nruns = [0]\nfolder = None\n'
@@ -159,3 +160,8 @@ def test_sources_that_cannot_be_run(tmp_path):
     source.write_text("{")
     with pytest.raises(UserError, match="not a notebook"):
         run_notebook(source, tmp_path / "out.ipynb")
+
+
+def test_the_command_names_a_notebook_of_the_checkout_without_the_machines_folders():
+    command = notebook._command(CHECKOUT / "notebooks" / "00_tour.ipynb", {"scale": "lab", "settings": []})
+    assert command == "papermill notebooks/00_tour.ipynb scale=lab 'settings=[]'"
