@@ -13,7 +13,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alice_repro.audit import run
 from alice_repro.audit.findings import (
     CHECK_PDF,
     CONSISTENT,
@@ -151,20 +150,19 @@ def sections(report: Report) -> tuple[Section, ...]:
 
 
 def deciding(entry: Finding) -> str:
-    """In one line, how the readings lead to the verdict; "" where there are none."""
+    """In one line, what the reading most favourable to the document comes to."""
     admissible = [reading for reading in entry.readings if reading.admissible]
-    held = sum(reading.holds for reading in admissible)
+    held = [reading for reading in admissible if reading.holds]
     fits = sum(reading.holds for reading in entry.readings if not reading.admissible)
-    if not entry.readings:
-        return ""
     outside = f"; {fits} more would fit, but {'is' if fits == 1 else 'are'} not admissible" if fits else ""
+    if not admissible:
+        return f"no reading is admissible{outside}"
     if held:
-        return (
-            f"{held} of {_plural(len(admissible), 'admissible reading')} {'holds' if held == 1 else 'hold'}{outside}."
-        )
+        failed = len(admissible) - len(held)
+        return f"holds, read as: {held[0].name}" + (f" ({failed} of {len(admissible)} readings fail)" if failed else "")
     if len(admissible) == 1:
-        return f"The only admissible reading fails{outside}."
-    return f"None of the {_plural(len(admissible), 'admissible reading')} holds{outside}."
+        return f"the only admissible reading fails{outside}"
+    return f"none of the {len(admissible)} admissible readings holds{outside}"
 
 
 def family(entry: Finding) -> str:
@@ -173,13 +171,13 @@ def family(entry: Finding) -> str:
 
 
 def arguments(families: Iterable[str]) -> dict[str, list[str]]:
-    """Family -> paragraphs of the docstrings of its modules: why each rule is right. A family without one is left out."""
-    found: dict[str, list[str]] = {}
-    for module in run.RULES:
-        name = next((name for name in sorted(families) if module == name or module.startswith(f"{name}_")), "")
-        text = inspect.getdoc(import_module(f"alice_repro.audit.{module}"))
-        if name and text:
-            found.setdefault(name, []).extend(text.split("\n\n"))
+    """Family -> paragraphs of the docstrings of its modules: why its rules are right."""
+    found: dict[str, list[str]] = {name: [] for name in sorted(families)}
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        name = path.stem.partition("_")[0]
+        if name in found:
+            text = inspect.getdoc(import_module(f"alice_repro.audit.{path.stem}")) or ""
+            found[name] += text.split("\n\n")
     return found
 
 
@@ -229,7 +227,3 @@ def _titles(report: Report) -> dict[str, str]:
 def _with_families(rules: Iterable[str]) -> list[str]:
     """Rules, each family before its members."""
     return sorted({*rules, *(rule.partition(".")[0] for rule in rules)})
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
