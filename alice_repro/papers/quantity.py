@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cache
 
 MARKS = "*†‡§"
 MISSING = frozenset({"", "-", "–", "—", "N/A", "n/a"})
@@ -65,6 +66,7 @@ class Quantity:
         return replace(self, value=value, low=low, high=high, unit=rest)
 
 
+@cache
 def parse_quantity(printed: str, exact: bool = False) -> Quantity:
     """Read a printed cell; what is no number comes back with value, low and high None.
 

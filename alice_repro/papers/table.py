@@ -141,7 +141,7 @@ class Table:
         i, j = self.row_index(row), self._column_index(column)
         quantity = parse_quantity(self.rows[i][j], exact=self.columns[j].exact)
         why = [d.why for d in self.damaged if d.row in (None, i) and d.column in (None, column)]
-        return replace(quantity, damaged="; ".join(why))
+        return replace(quantity, damaged="; ".join(why)) if why else quantity
 
     def column(self, key: str) -> tuple[Quantity, ...]:
         """All cells of a column, top to bottom."""
