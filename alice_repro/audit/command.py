@@ -50,6 +50,6 @@ def write(report: Report, folder: Path, name: str = "audit") -> tuple[Path, Path
 
 
 def _name(report: Report, papers: Sequence[str], table: int | None, my_table: Path | None) -> str:
-    """A name for each choice, so that a part does not replace the whole: "audit-alice-table11"."""
+    """A name for each choice: a part does not replace the whole."""
     chosen = (report.documents[0].id,) if my_table else papers
     return "-".join(("audit", *chosen, *([f"table{table}"] if table is not None else ())))
