@@ -162,7 +162,7 @@ def _count(document: Paper, count: Count) -> Finding:
         quote=count.quote,
         rule="arithmetic.count",
         printed=quantity.printed,
-        computed=f"{listed} listed",
+        computed=f"{listed} listed" + ("" if holds else f", not “{quantity.printed}”"),
         readings=tried,
         verdict=verdict,
         severity=graded(verdict, "minor"),

@@ -14,6 +14,7 @@ from alice_repro.audit.run import Report
 
 _STYLES = {"fatal": "bold red", "major": "red", "minor": "yellow", "note": "dim"}
 _WIDE = 200
+_SHORT = 24
 
 
 def print_summary(report: Report, pages: tuple[Path, ...] = (), console: Console | None = None) -> None:
@@ -44,11 +45,13 @@ def _lines(findings: list[Finding], fill: bool) -> Table:
 
 
 def headline(finding: Finding) -> str:
-    """A finding in one line: what it is about, and what came out."""
+    """A finding in one line: what it is about, what is printed where that is short, and what came out."""
     thing = finding.id.removeprefix(f"{finding.paper}.").removeprefix(f"{finding.rule}.")
     thing = thing.removeprefix(f"{finding.rule.partition('.')[0]}.")
     about = thing.replace(".", " ").replace("-", " ")
-    return f"{about}: {finding.computed}" if finding.computed else about
+    printed = finding.printed.split(",")[0]
+    short = len(printed) <= _SHORT and "=" not in printed and printed not in finding.computed
+    return f"{about}: {f'printed {printed}; ' if short else ''}{finding.computed}"
 
 
 def _counts(report: Report) -> Table:
