@@ -50,7 +50,7 @@ def headline(finding: Finding) -> str:
     thing = thing.removeprefix(f"{finding.rule.partition('.')[0]}.")
     about = thing.replace(".", " ").replace("-", " ")
     printed = finding.printed.split(",")[0]
-    short = len(printed) <= _SHORT and "=" not in printed and printed not in finding.computed
+    short = len(printed) <= _SHORT and not set("=:") & set(printed) and printed not in finding.computed
     return f"{about}: {f'printed {printed}; ' if short else ''}{finding.computed}"
 
 
