@@ -56,12 +56,11 @@ def headline(finding: Finding) -> str:
 
 def _counts(report: Report) -> Table:
     """What was checked: a row for each kind of evidence."""
-    columns = ("holds", "fatal", "major", "minor", "note", "undecided")
-    counts: Counter[tuple[str, str]] = Counter()
-    for entry in report.entries:
-        kind = entry.rule.partition(".")[0]
-        column = "holds" if entry in report.sound else entry.severity if entry in report.findings else "undecided"
-        counts[kind, column] += 1
+    columns = ("holds", *SEVERITIES, "undecided")
+    placed = [("holds", entry) for entry in report.sound]
+    placed += [(finding.severity, finding) for finding in report.findings]
+    placed += [("undecided", entry) for entry in report.notes]
+    counts = Counter((entry.rule.partition(".")[0], column) for column, entry in placed)
     kinds = list(dict.fromkeys(entry.rule.partition(".")[0] for entry in report.entries))
     shown = [column for column in columns if any(counts[kind, column] for kind in kinds)]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
