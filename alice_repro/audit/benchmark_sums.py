@@ -17,6 +17,7 @@ from dataclasses import replace
 
 from alice_repro.audit.benchmark_scores import Scores, as_fraction, fraction_scale
 from alice_repro.audit.benchmark_totals import (
+    MIXED,
     PLAIN_MEAN,
     TOTAL,
     Attempt,
@@ -24,6 +25,7 @@ from alice_repro.audit.benchmark_totals import (
     from_dimensions,
     from_groups,
     gap,
+    nearest,
     points,
 )
 from alice_repro.audit.findings import CONSISTENT, IMPOSSIBLE, INCONSISTENT, Finding, Reading, graded, judge
@@ -62,22 +64,22 @@ def _total(
     by_rows = not set(below) <= set(chosen.group_weights)
     failed = IMPOSSIBLE if by_rows and not plain else INCONSISTENT
     verdict = judge(tried, failed, _damage([printed, *below.values()]))
-    widest = [a for a in attempts if a.admissible][-1]
+    best = nearest(attempts, value)
     severity = "minor"
     if short >= FATAL_GAP and not plain:
         severity = "fatal"
-    elif target == TOTAL and _reorders(scores, widest.computed, table):
+    elif target == TOTAL and _reorders(scores, best.computed, table):
         severity = "major"
     absent = [n for n in scores.missing if target in (TOTAL, chosen.dimensions[n].group)] if by_rows else []
-    best = (
-        f"The weights of {chosen.name} make {points(widest.computed)} of the {len(below)} printed scores"
+    basis = (
+        f"The weights of {chosen.name} make {points(best.computed)} of the {len(below)} printed scores"
         + (f", whatever {', '.join(absent)} (not printed) may be within its range" if absent else "")
-        + f". Most favourable reading: {widest.name}."
+        + f". Most favourable reading: {best.name}."
     )
     if verdict == CONSISTENT:
-        text = f"{best} The printed {printed.printed} is among the values that an admissible reading gives."
+        text = f"{basis} The printed {printed.printed} is among the values that an admissible reading gives."
     else:
-        text = f"{best} The printed {printed.printed} is {short:.2f} points away."
+        text = f"{basis} The printed {printed.printed} is {short:.2f} points away."
         fits = [reading.name for reading in tried if reading.holds]
         if fits:
             text += f" It would fit with: {'; '.join(fits)}; the benchmark's definition rules that out."
@@ -87,7 +89,7 @@ def _total(
     kind = "total" if target == TOTAL else f"category.{slug(target)}"
     line = f"{target} {printed.printed}, from " + ", ".join(f"{name} {cell.printed}" for name, cell in below.items())
     return score_finding(
-        document, scores, kind, line, points(widest.computed), tried, verdict, graded(verdict, severity), text
+        document, scores, kind, line, points(best.computed), tried, verdict, graded(verdict, severity), text
     )
 
 
@@ -123,7 +125,7 @@ def _holds(scores: Scores) -> bool:
 
 
 def check_gains(document: Paper, table: Table, found: list[Scores]) -> Iterator[Finding]:
-    """The printed difference of two totals against the differences that the rows below allow."""
+    """The printed difference of two totals against the differences that the rows below allow, both read alike."""
     deltas = [c.key for c in table.with_role("delta")]
     pair = {
         role: next((s for c in table.with_role(role) for s in found if s.key == c.key), None)
@@ -141,23 +143,25 @@ def check_gains(document: Paper, table: Table, found: list[Scores]) -> Iterator[
     attempts = [
         replace(attempt, computed=attempt.computed - by_name[attempt.name].computed)
         for attempt in from_dimensions(new)
-        if attempt.name in by_name
+        if attempt.name in by_name and not attempt.name.startswith(MIXED)
     ]
+    if not any(attempt.admissible for attempt in attempts):
+        return
     tried = tuple(attempt.reading(value) for attempt in attempts)
-    verdict = judge(tried, IMPOSSIBLE, _damage([printed, *old.dimensions.values(), *new.dimensions.values()]))
-    short, widest = gap(attempts, value), [a for a in attempts if a.admissible][-1]
+    verdict = judge(tried, INCONSISTENT, _damage([printed, *old.dimensions.values(), *new.dimensions.values()]))
+    short, best = gap(attempts, value), nearest(attempts, value)
     yield score_finding(
         document,
         new,
         "gain",
         f"difference of the totals {printed.printed}",
-        points(widest.computed),
+        points(best.computed),
         tried,
         verdict,
-        graded(verdict, "fatal" if short >= FATAL_GAP else "minor"),
-        f"The weights of {new.suite.name} make a difference of {points(widest.computed)} points of the printed scores, "
-        f"with whatever values of dimensions that are not printed; {printed.printed} is printed. That the difference "
-        "can be had does not make the two totals so: they are judged by themselves.",
+        graded(verdict, "major" if short >= FATAL_GAP else "minor"),
+        f"The weights of {new.suite.name} make a difference of {points(best.computed)} points of the printed "
+        f"scores, with whatever values of dimensions that are not printed; {printed.printed} is printed. That the "
+        "difference can be had does not make the two totals so: they are judged by themselves.",
     )
 
 

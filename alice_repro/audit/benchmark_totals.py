@@ -3,9 +3,9 @@
 A table does not always say whether its scores are raw or normalised, and may leave dimensions out. Here every such
 reading is worked out with the benchmark's own weights (`evaluation.vbench.total`); a dimension that is not printed may
 have any value within the benchmark's range, so that the result is an interval. A reading is admissible if every score
-lies inside the range that the benchmark gives it: min to max for a raw score, 0 to 1 for a normalised one. The widest
-admissible reading takes each score by itself as raw or normalised, and digits as rounded or cut off. Readings that step
-outside a range (or take the plain mean) are worked out too, to be shown; they decide nothing.
+lies inside the range that the benchmark gives it: min to max for a raw score, 0 to 1 for a normalised one. Where
+some score can only be normalised, each may also be taken by itself. Digits may be rounded or cut off. Readings that
+step outside a range (or take the plain mean) are worked out too, to be shown; they decide nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from alice_repro.evaluation.vbench import Aggregate, Dimension, Suite, total
 from alice_repro.papers import Quantity
 
 TOTAL = "total"
+MIXED = "each score raw or normalised"
+PLAIN_MEAN = "plain mean of all printed scores"
 _Form = Callable[[Dimension, Interval], Interval | None]
 
 
@@ -37,6 +39,11 @@ class Attempt:
         target = cut_off(printed) if self.cut else printed
         return Reading(self.name, points(self.computed), may_hold(self.computed, "=", target), self.admissible)
 
+    def misses(self, printed: Interval) -> float:
+        """How far the printed value is from what is computed, 0 if within."""
+        target = cut_off(printed) if self.cut else printed
+        return max(self.computed.low - target.high, target.low - self.computed.high, 0.0)
+
 
 def points(interval: Interval) -> str:
     """An interval from 0 to 1 in points of 100."""
@@ -44,10 +51,14 @@ def points(interval: Interval) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def nearest(attempts: list[Attempt], printed: Interval) -> Attempt:
+    """The admissible reading that comes nearest to the printed value; the first of those that hold."""
+    return min((a for a in attempts if a.admissible), key=lambda attempt: attempt.misses(printed))
+
+
 def gap(attempts: list[Attempt], printed: Interval) -> float:
-    """How many points the nearest admissible reading falls short of the printed value; 0 if one holds."""
-    found = [(a.computed, cut_off(printed) if a.cut else printed) for a in attempts if a.admissible]
-    return 100 * min((max(c.low - p.high, p.low - c.high, 0.0) for c, p in found), default=0.0)
+    """How many points the nearest admissible reading is away from the printed value; 0 if one holds."""
+    return 100 * nearest(attempts, printed).misses(printed)
 
 
 def raw(dimension: Dimension, score: Interval) -> Interval | None:
@@ -74,18 +85,20 @@ def from_dimensions(scores: Scores, target: str = TOTAL) -> list[Attempt]:
     members = [d for d in chosen.dimensions.values() if target in (TOTAL, d.group)]
     printed = {d.name: as_fraction(scores.dimensions[d.name], scale) for d in members if d.name in scores.dimensions}
     printed = {name: x for name, x in printed.items() if either(chosen.dimensions[name], x)}
-    attempts = []
     same = all(chosen.dimensions[name].min == 0 and chosen.dimensions[name].max == 1 for name in printed)
-    forms: list[tuple[str, _Form]] = [("raw scores", raw)]
-    if not same:
-        forms += [("normalised scores", normalised), ("each score raw or normalised", either)]
+    found: list[tuple[str, dict[str, Interval], dict[str, Interval]]] = []
+    forms = [("raw scores", raw)] if same else [("raw scores", raw), ("normalised scores", normalised)]
+    if any(raw(chosen.dimensions[key], x) is None for key, x in printed.items()):
+        forms = [("normalised scores", normalised), (MIXED, either)]
     for name, form in forms:
         read = {key: form(chosen.dimensions[key], x) for key, x in printed.items()}
-        inside = {key: x for key, x in read.items() if x is not None}
-        if len(inside) == len(printed):
-            attempts.append(Attempt(name, _span(chosen, inside, target)))
-    widest = {key: either(chosen.dimensions[key], cut_off(x)) or Interval(0.0, 1.0) for key, x in printed.items()}
-    attempts.append(Attempt(forms[-1][0] + ", digits cut off or rounded", _span(chosen, widest, target), cut=True))
+        cut = {key: form(chosen.dimensions[key], cut_off(x)) for key, x in printed.items()}
+        if None not in read.values():
+            found.append((name, read, cut))
+    attempts = [Attempt(name, _span(chosen, read, target)) for name, read, _ in found]
+    attempts += [
+        Attempt(f"{name}, digits cut off or rounded", _span(chosen, cut, target), cut=True) for name, _, cut in found
+    ]
     return attempts + _inadmissible(scores, printed, target, [d.name for d in members], same)
 
 
@@ -137,9 +150,6 @@ def _inadmissible(
         mean = Interval(sum(x.low for x in rows) / len(rows), sum(x.high for x in rows) / len(rows))
         attempts.append(Attempt(PLAIN_MEAN, mean, False))
     return attempts
-
-
-PLAIN_MEAN = "plain mean of all printed scores"
 
 
 def _span(chosen: Suite, read: dict[str, Interval], target: str, fill: bool = True) -> Interval:
