@@ -98,7 +98,7 @@ def render(report: Report) -> str:
 
 def card(entry: Finding) -> str:
     """One entry by itself, unfolded, as HTML without the page's style: for notebooks."""
-    return str(_environment().get_template("entry.html.j2").module.item(entry, True))
+    return str(_environment().get_template("entry.html.j2").module.item(entry, unfolded=True, links=False))
 
 
 def counts(report: Report) -> tuple[Sheet, Sheet]:

@@ -171,3 +171,4 @@ def test_a_card_shows_one_entry_unfolded():
     page = Page(card(entry("x", printed=HOSTILE)))
     assert page.tags[0][0] == "details" and "open" in page.tags[0][1]
     assert HOSTILE in page.text
+    assert not [1 for _, attributes in page.tags if attributes.get("href", "").startswith("#rule")]  # led nowhere
