@@ -22,7 +22,7 @@ from alice_repro.audit.benchmark_scores import fraction_scale, read_label
 from alice_repro.audit.findings import CHECK_PDF, CONSISTENT, NEEDS_A_RUN, Finding, Reading, Record, graded
 from alice_repro.audit.statistics_samples import dimension_of, sample_of, sizes
 from alice_repro.evaluation.vbench import Suite, suite
-from alice_repro.papers import Column, Comparison, Name, Paper, Quantity, Ranking, Relation, Table, names
+from alice_repro.papers import Column, Comparison, Name, Paper, Quantity, Ranking, Relation, Table, load_paper, names
 from alice_repro.papers.expressions import Node, Operation
 
 _Z = 1.96
@@ -233,7 +233,8 @@ def _place(record: Record, document: Paper, name: Name) -> _Place | None:
     """The cell that a name is, or that states the same quantity as a number of the text."""
     home = document
     if name.document:
-        home = next((other for other in record.documents if other.id == name.document), document)
+        home = next((other for other in record.documents if other.id == name.document), None)
+        home = home or load_paper(name.document)
     if name.row:
         table = home.table(name.id)
         return home, table, table.row_index(name.row), table.columns[table.keys.index(name.column)]

@@ -259,3 +259,16 @@ def test_correcting_the_copied_row_makes_its_finding_vanish_and_planting_one_mak
     new = '["DMD2", "0.9340", "0.9468", "0.6026", "0.9694", "0.9886", "0.9781", "0.9860", "0.9151"]'
     paper = load_paper_file(edit("dfd", {old: new}))
     assert entries(paper, "duplicate")["dfd.statistics.duplicate.table05.teacher.table05.dmd2"].verdict == INCONSISTENT
+
+
+def test_a_document_may_compare_with_a_shipped_one(read):
+    relation = """
+[[relation]]
+id = "above-theirs"
+place = "Section 2"
+readings = ["table01[#0].dynamic > avd:table02[DMD].dynamic"]
+basis = "stated"
+quote = "ours moves more than theirs"
+"""
+    entry = entries(read(motion("90.00", "50.00") + relation))["small.statistics.noise.above-theirs"]
+    assert entry.verdict in (CONSISTENT, NEEDS_A_RUN) and "72.22" in entry.computed
