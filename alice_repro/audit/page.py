@@ -6,6 +6,7 @@ It works without JavaScript; with it, entries can be filtered and searched. It l
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -34,6 +35,7 @@ TOP = 10
 FAULTS = (IMPOSSIBLE, INCONSISTENT)
 VERDICTS = (*FAULTS, CONSISTENT, CHECK_PDF, NEEDS_A_RUN, NOT_TESTABLE, PERSON)
 
+_TABLE = re.compile(r".*?\bTable \d+")
 _SEVERITY_MEANS = {
     "fatal": "a headline claim cannot be true: totals out of reach, or below a physical floor",
     "major": "a number that carries an argument is wrong",
@@ -82,7 +84,7 @@ def render(report: Report) -> str:
         .render(
             css=PAGE_CSS,
             report=report,
-            top=report.findings[:TOP],
+            top=most_serious(report),
             counts=[sheet.html() for sheet in counts(report)],
             sections=sections(report),
             choices={
@@ -147,6 +149,15 @@ def sections(report: Report) -> tuple[Section, ...]:
             _groups([e for e in report.notes if e.verdict == PERSON], VERDICTS, lambda e: e.verdict, _UNDECIDED_MEANS),
         ),
     )
+
+
+def most_serious(report: Report, limit: int = TOP) -> list[tuple[Finding, ...]]:
+    """The most serious findings; what one rule finds in one table (or at one place) counts as one, its worst first."""
+    alike: dict[tuple[str, str, str], list[Finding]] = {}
+    for entry in report.findings:
+        table = _TABLE.match(entry.place)
+        alike.setdefault((entry.paper, entry.rule, table[0] if table else entry.place), []).append(entry)
+    return [tuple(group) for group in alike.values()][:limit]
 
 
 def deciding(entry: Finding) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from alice_repro.audit import findings
 from alice_repro.audit.findings import Finding, Reading
-from alice_repro.audit.page import VERDICTS, arguments, card, counts, deciding, render, sections
+from alice_repro.audit.page import VERDICTS, arguments, card, counts, deciding, most_serious, render, sections
 from alice_repro.audit.run import Report, report
 from alice_repro.papers import Paper
 
@@ -117,13 +117,21 @@ def test_nothing_is_loaded_from_elsewhere():
 
 
 def test_the_ten_most_serious_come_first_the_fatal_before_the_rest():
-    many = [entry(f"m{i}") for i in range(12)]
-    text = render(
-        small(*many, entry("worst", findings.IMPOSSIBLE, "fatal"), entry("fine", findings.CONSISTENT, "note"))
-    )
+    many = [entry(f"m{i}", place=f"Section {i}") for i in range(12)]
+    worst, fine = entry("worst", findings.IMPOSSIBLE, "fatal"), entry("fine", findings.CONSISTENT, "note")
+    text = render(small(*many, worst, fine))
     top = text[text.index('<ol class="top">') : text.index("</ol>")]
     links = re.findall(r'href="#([^"]+)"', top)
     assert len(links) == 10 and links[0] == "mine.arithmetic.worst" and "mine.arithmetic.fine" not in links
+
+
+def test_what_a_rule_finds_in_one_table_is_one_of_the_ten():
+    alike = [entry(f"row{i}", place=f"Section 4, Table 1, row {i}") for i in range(3)]
+    other_table = entry("t10", place="Section 4, Table 10")
+    other_rule = entry("sum", place="Section 4, Table 1", rule="benchmark.total")
+    worst = entry("worst", findings.IMPOSSIBLE, "fatal", place="Section 4, Table 1, row 9")
+    top = most_serious(small(*alike, other_table, other_rule, worst))
+    assert top == [(worst, *alike), (other_table,), (other_rule,)]
 
 
 def test_what_holds_and_what_a_person_read_stand_apart_from_findings(every):
