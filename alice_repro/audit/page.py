@@ -147,6 +147,7 @@ def sections(report: Report) -> tuple[Section, ...]:
             "What a person read",
             "",
             _groups([e for e in report.notes if e.verdict == PERSON], VERDICTS, lambda e: e.verdict, _UNDECIDED_MEANS),
+            unfolded=True,
         ),
     )
 
