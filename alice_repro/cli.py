@@ -215,7 +215,7 @@ def audit(
         table: only what speaks of the table of this number.
         json: print all entries as JSON instead; nothing is written unless --out is given.
         fail_on: leave with 1 if something at least as severe does not hold.
-        my_table: run the same rules over a record of your own (TOML; docs/my-table.md).
+        my_table: run the same rules over a record of your own (TOML; notebooks/audit/my_table.toml).
         out: folder for the page (HTML) and the entries (JSON); results/audit if not given.
     """
     from alice_repro.audit.command import run
