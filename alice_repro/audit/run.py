@@ -14,7 +14,7 @@ from alice_repro.audit.findings import CONSISTENT, IMPOSSIBLE, INCONSISTENT, SEV
 from alice_repro.errors import UserError
 from alice_repro.papers import Paper, available_papers, companions, load_paper, load_paper_file
 
-RULES = ("arithmetic", "repairs", "agreement", "benchmark", "limits", "statistics", "person")
+RULES = ("arithmetic", "repairs", "agreement", "benchmark", "limits", "statistics", "equations", "person")
 """Modules beside this one, each with `check(record) -> Iterator[Finding]`."""
 
 
