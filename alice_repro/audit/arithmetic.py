@@ -7,7 +7,8 @@ none does, the document contradicts itself, whichever of its numbers is the wron
 be beaten in the table that it speaks of (a tie within rounding is not a defeat), and a sentence that says how many
 things it lists must list so many.
 
-Severity: what is off by less than `SLIP` of its size, and a sentence that miscounts its list, is minor; else major.
+Severity: what is off by less than `SLIP` of its size, a sentence that miscounts its list, and a word that has no size
+of its own ("small", "comparable") are minor; else major.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ def relation_finding(record: Record, document: Paper, relation: Relation, rule: 
         else f"It must hold: {relation.why}."
     )
     name = f"{rule}.relation.{relation.id}"
-    return _finding(document, name, relation.place, relation.quote, found, relation.readings, tried, basis)
+    return _finding(
+        document, name, relation.place, relation.quote, found, relation.readings, tried, basis, relation.word
+    )
 
 
 def _finding(
@@ -107,6 +110,7 @@ def _finding(
     comparisons: Sequence[Comparison],
     tried: Sequence[Reading],
     basis: str,
+    word: str = "",
 ) -> Finding:
     verdict = judge(tried, INCONSISTENT, damage(found))
     misses = [_off(comparison, found) for comparison in comparisons]
@@ -123,8 +127,9 @@ def _finding(
         computed=next((one.computed for one in tried if one.holds), f"asks {nearest.computed}{by}"),
         readings=tuple(tried),
         verdict=verdict,
-        severity=graded(verdict, "major" if off >= SLIP else "minor"),
-        explanation=f"{basis} {_outcome(tried, found)}{by and f' The nearest is {by[2:]}.'}",
+        severity=graded(verdict, "major" if off >= SLIP and not word else "minor"),
+        explanation=f"{basis} {_outcome(tried, found)}{by and f' The nearest is {by[2:]}.'}"
+        + (f" No number says how much “{word}” is; the readings do." if word else ""),
     )
 
 

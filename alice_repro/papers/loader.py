@@ -11,7 +11,8 @@ The format (`alice.toml` is a full example; `?` marks what may be left out; expr
                  rules: a comparison of column keys, or rule, rows?, basis? ("definition" or "stated")
                  samples: columns, rows?, sizes (a list of readings), unit, why; about: row, column, states
     [[sentence]] place, quote, values: id, printed, about? (the quantity, where others state it too), exact?, damaged?
-    [[relation]] id, place, readings (comparisons; one must hold), basis ("stated", "implied"), quote?, why?
+    [[relation]] id, place, readings (comparisons; one must hold), basis ("stated", "implied"), quote?, why?,
+                 word? (of the quote, without a size of its own, that the readings put a number to: "small")
     [[count]]    id, place, quote, stated (a quantity's id), items (what the sentence lists, as printed)
     [[ranking]]  id, quote, place, table, better (rows), worse (rows, [] for all others), columns, demand?
                  ("each" or "most")

@@ -83,12 +83,14 @@ def _statement(raw: Any, sentence: dict[str, Any], where: str) -> Statement:
 def read_relation(raw: dict[str, Any], where: str) -> Relation:
     """Check a [[relation]] entry."""
     required = {"id": str, "place": str, "readings": list, "basis": str}
-    fields = check_keys(raw, where, required, {"quote": str, "why": str})
+    fields = check_keys(raw, where, required, {"quote": str, "why": str, "word": str})
     if fields["basis"] not in ("stated", "implied"):
         raise Malformed(f"{where}.basis", f"{fields['basis']!r} is neither 'stated' nor 'implied'")
     missing = {"stated": "quote", "implied": "why"}[fields["basis"]]
     if not fields.get(missing) or not fields["readings"]:
         raise Malformed(f"{where}.{missing if fields['readings'] else 'readings'}", "missing")
+    if fields.get("word", "") not in fields.get("quote", ""):
+        raise Malformed(f"{where}.word", f"{fields['word']!r} does not occur in the quote")
     readings = tuple(comparison(text, f"{where}.readings[{i}]") for i, text in enumerate(fields["readings"]))
     return Relation(**fields | {"readings": readings})
 

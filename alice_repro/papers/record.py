@@ -77,7 +77,8 @@ class Relation:
     """Arithmetic between printed numbers. It holds if any of the `readings` does.
 
     basis: "stated" if the document says it, "implied" if it follows from what the quantities are; quote: the
-    sentence, where one states it; why: the reason of an implied one.
+    sentence, where one states it; why: the reason of an implied one; word: the word of the quote that the readings
+    put a number to, where it has none of its own ("small", "comparable"), else "".
     """
 
     id: str
@@ -86,6 +87,7 @@ class Relation:
     basis: str
     quote: str = ""
     why: str = ""
+    word: str = ""
 
 
 @dataclass(frozen=True)

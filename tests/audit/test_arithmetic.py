@@ -104,6 +104,13 @@ def test_a_relation_over_damaged_text_is_for_the_pdf(read):
     assert entries(read(text))["small.arithmetic.relation.cost"].verdict == CHECK_PDF
 
 
+def test_a_word_without_a_size_of_its_own_is_at_most_a_minor_slip(read):
+    text = SENTENCES % ("13,000", "64 GPUs", "13,000", "64 GPUs")
+    assert entries(read(text))["small.arithmetic.relation.cost"].severity == "major"
+    entry = entries(read(text + 'word = "hours"\n'))["small.arithmetic.relation.cost"]
+    assert (entry.verdict, entry.severity) == (INCONSISTENT, "minor") and "how much “hours” is" in entry.explanation
+
+
 def test_a_divisor_that_may_be_zero_accuses_nobody(read):
     text = SENTENCES % ("0", "64 GPUs", "0", "64 GPUs")
     text = text.replace("hours = gpus * weeks * 168", "weeks = gpus / hours")

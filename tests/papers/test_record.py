@@ -350,6 +350,7 @@ def test_sound_user_file_loads(tmp_path: Path) -> None:
         ("2 * gain", "2 * mine:gain", "relation 'gain-twice': unknown paper 'mine'"),
         ("2 * gain =", "2 ** gain =", "readings[0]: '2 ** gain"),
         ('basis = "implied"', 'basis = "stated"', "relation[0] 'gain-twice'.quote: missing"),
+        ('basis = "implied"', 'basis = "implied"\nword = "low"', "relation[0] 'gain-twice'.word: 'low' does not occur"),
         ('stated = "gain"', 'stated = "pain"', "count 'things'.stated: unknown 'pain'; did you mean 'gain'"),
         ('items = ["this", "that"]', 'items = ["these"]', "items: 'these' does not occur in the quote"),
         ('better = ["#0"]', 'better = ["Z"]', "ranking 'best': unknown row of table01 'Z'"),
