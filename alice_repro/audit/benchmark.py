@@ -11,6 +11,7 @@ come out of it; a dimension of another known benchmark, and a wrong count of dim
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -20,7 +21,7 @@ from alice_repro.audit.benchmark_sums import check_gains, check_totals, score_fi
 from alice_repro.audit.benchmark_totals import TOTAL, points
 from alice_repro.audit.findings import CONSISTENT, IMPOSSIBLE, INCONSISTENT, Finding, Reading, Record, graded, judge
 from alice_repro.audit.interval import Interval, may_hold
-from alice_repro.evaluation.vbench import suites
+from alice_repro.evaluation.vbench import Suite, suites
 from alice_repro.papers import Paper, Quantity, Table
 from alice_repro.papers.table import slug
 
@@ -49,6 +50,8 @@ def _names(document: Paper, table: Table) -> Iterator[Finding]:
         own = [label for label in named if label.suite is chosen and not label.group]
         if len(own) == len(chosen.dimensions):
             yield _complete(document, table, own)
+        elif stated := re.search(rf"\b(\d+) of (?:its |the )?{len(chosen.dimensions)} dimensions", table.caption):
+            yield _part(document, table, own, chosen, int(stated[1]))
 
 
 def _name(document: Paper, table: Table, label: Label, suffix: str) -> Finding:
@@ -103,6 +106,28 @@ def _complete(document: Paper, table: Table, own: list[Label]) -> Finding:
         graded(verdict, "major"),
         f"The table lists {len(own)} dimensions, as many as {chosen.name} has. "
         + (f"They are not its own: {computed}." if absent else "They are its own."),
+    )
+
+
+def _part(document: Paper, table: Table, own: list[Label], chosen: Suite, stated: int) -> Finding:
+    """A caption that says how many of the benchmark's dimensions its table has."""
+    real = len({label.dimension for label in own if label.dimension})
+    odd = [label.printed for label in own if not label.dimension]
+    computed = f"{real} of {chosen.name}" + (f"; not of {chosen.name}: {', '.join(odd)}" if odd else "")
+    verdict = CONSISTENT if real == stated else INCONSISTENT
+    return Finding(
+        f"{document.id}.benchmark.part.{table.id}.{chosen.name}",
+        document.id,
+        table.place,
+        table.caption,
+        "benchmark.part",
+        f"{stated} of {len(chosen.dimensions)} dimensions",
+        computed,
+        (Reading(f"{stated} dimensions of {chosen.name}", computed, real == stated),),
+        verdict,
+        graded(verdict, "minor"),
+        f"The caption says that the table has {stated} of the {len(chosen.dimensions)} dimensions of {chosen.name}. "
+        + (f"It has {computed}." if odd or real != stated else "It has."),
     )
 
 

@@ -207,6 +207,15 @@ def test_as_many_dimensions_as_the_benchmark_has_must_be_its_own(read):
     assert not entries(read(tall(scores)), "complete")  # a part of the dimensions claims nothing
 
 
+def test_a_caption_counts_the_dimensions_that_are_there(read):
+    scores = {name: ("0.80", "0.80") for name in ("Scene", "Color", "Temporal Style")}
+    text = tall(scores).replace('"All dimensions."', '"Breakdown (3 of 16 dimensions)."')
+    assert entries(read(text), "part")["small.benchmark.part.table01.vbench"].sound
+    planted = text.replace("Scene", "Physical Plausibility")
+    entry = entries(read(planted), "part")["small.benchmark.part.table01.vbench"]
+    assert (entry.verdict, entry.severity) == (INCONSISTENT, "minor") and entry.computed.startswith("2 of vbench")
+
+
 def test_a_score_outside_its_range_is_impossible(read):
     scores = normalised("0.80") | {"Scene": ("1.20", "1.00")}
     found = entries(read(tall(scores)), "range")
@@ -266,6 +275,7 @@ def test_the_shipped_papers():
         "alice.benchmark.dimension.table05.physical-plausibility": (INCONSISTENT, "major"),
         "alice.benchmark.dimension.table11.physical-plausibility": (INCONSISTENT, "major"),
         "alice.benchmark.complete.table11.vbench": (INCONSISTENT, "major"),
+        "alice.benchmark.part.table05.vbench": (INCONSISTENT, "minor"),
         "alice.benchmark.total.table11.teacher": (IMPOSSIBLE, "fatal"),
         "alice.benchmark.total.table11.student": (IMPOSSIBLE, "fatal"),
         "avd.benchmark.total.table01.vbench.pcm-1.3b": (INCONSISTENT, "minor"),
