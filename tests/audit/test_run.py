@@ -103,8 +103,7 @@ def test_a_planted_fault_adds_its_finding(whole, edit, document, changes, plante
 @pytest.mark.parametrize(
     ("document", "changes", "gone"),
     [
-        ("alice", {'"Score reg. λ", "0.0", "0.1", "0.1", "0.05"': '"Score reg. λ", "0.0", "0.1", "0.1", "0.0"'},
-         "alice.arithmetic.relation.stage4-dpo-only"),
+        ("alice", {'["8", "91.5", "16s"]': '["8", "91.5", "12s"]'}, "alice.arithmetic.relation.seconds-per-step"),
         ("dfd", {'"0.9638", "0.9685"': '"0.9638", "0.9695"'}, "dfd.arithmetic.ranking.large-batch"),
     ],
 )  # fmt: skip
