@@ -3,7 +3,8 @@
 The argument on parameters. The sizes of a transformer's blocks fix the number of its parameters (see `flops`). The
 printed number must round to it, or be a nominal size good to `NOMINAL` (Wan2.1-T2V-1.3B has 1.42 billion). A gated MLP,
 or a projection of the noise level in each block, would add some: admitted, unless the document says that its blocks
-are those of a model that has neither.
+are those of a model that has neither. Where the sizes of that model are others, its blocks are not the same as they
+stand, whatever the document says; then both are admitted, but need more than the document prints.
 
 The argument on memory. A run that is timed on a GPU holds the weights of the active network there: the printed number
 of parameters, 2 bytes each where no lower precision is stated. The vendor's GB are read as 2^30 bytes; activations, the
@@ -17,7 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from alice_repro.audit.findings import INCONSISTENT, Finding, Reading, Record, judge
+from alice_repro.audit.findings import CONSISTENT, INCONSISTENT, NEEDS_A_RUN, Finding, Reading, Record, judge
 from alice_repro.audit.flops import parameters, sizes_known
 from alice_repro.audit.interval import Interval, distance, may_hold
 from alice_repro.audit.stated import limit_finding, model_of, stated
@@ -62,15 +63,20 @@ def _parameters(record: Record, document: Paper, model: Model) -> Finding:
     ):
         other = parameters(model, **options)
         near = Interval(other * (1 - NOMINAL), other * (1 + NOMINAL))
-        excluded = f"; not that of {kin.name}" if kin else ""
-        readings.append(Reading(name + excluded, _billions(other), may_hold(near, "=", printed), kin is None))
+        differs = f"; not that of {kin.name}" if kin else ""
+        admitted = kin is None or _other_sizes(model, kin)
+        readings.append(Reading(name + differs, _billions(other), may_hold(near, "=", printed), admitted))
     verdict = judge(readings, INCONSISTENT, facts.damaged)
+    if verdict == CONSISTENT and kin and not any(reading.holds for reading in readings[:2]):
+        verdict = NEEDS_A_RUN
     text = (
         f"{model.layers} blocks of width {model.hidden} and inner width {model.mlp} have {_billions(counted)} "
         f"parameters with embeddings, biases and norms; printed is “{facts.shown(model.parameters)}”."
     )
     if kin and sizes_known(kin):
         text += f" The same count gives {_billions(parameters(kin))} for {kin.name}, whose blocks it is said to share."
+        if _other_sizes(model, kin):
+            text += " But its sizes are others, so a gated MLP or a modulation in each block is not ruled out."
     return limit_finding(
         facts,
         "parameters",
@@ -84,6 +90,11 @@ def _parameters(record: Record, document: Paper, model: Model) -> Finding:
         text,
         printed=f"{model.layers} blocks, width {model.hidden}, MLP {model.mlp}; {facts.printed}",
     )
+
+
+def _other_sizes(model: Model, kin: Model) -> bool:
+    """Whether both state the sizes of their blocks, and not the same."""
+    return sizes_known(kin) and (model.hidden, model.mlp) != (kin.hidden, kin.mlp)
 
 
 def _billions(count: float) -> str:
