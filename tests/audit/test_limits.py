@@ -230,10 +230,8 @@ def test_gated_blocks_are_admitted_unless_the_blocks_are_anothers(tmp_path):
     same = "layers = 40\nhidden = 4096\nheads = 32\nmlp = 16384\n"
     kin["c"] = (kin["c"][0], kin["c"][1].replace('basis = "public"\n', f'basis = "public"\n{same}'))
     assert entries(tmp_path, **sizes, **kin)["parameters.net"].verdict == INCONSISTENT
-    kin["c"] = (
-        kin["c"][0],
-        kin["c"][1].replace("hidden = 4096", "hidden = 5120"),
-    )  # not the same blocks, as they stand
+    other = kin["c"][1].replace("hidden = 4096", "hidden = 5120")  # not the same blocks, as they stand
+    kin["c"] = (kin["c"][0], other)
     assert entries(tmp_path, **sizes, **kin)["parameters.net"].verdict == NEEDS_A_RUN
 
 
