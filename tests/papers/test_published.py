@@ -51,7 +51,7 @@ def point(document: Paper):
 def test_documents() -> None:
     assert available_papers() == ("alice", "avd", "dfd")
     assert [record.id for record in companions("alice")] == ["alice_release", "alice_review"]
-    assert [record.id for record in companions("dfd")] == ["dfd_review"]
+    assert [record.id for record in companions("dfd")] == ["dfd_release", "dfd_review"]
     assert [record.id for record in companions("avd")] == ["avd_release"]
     for document in DOCUMENTS:
         record = load_paper(document)
