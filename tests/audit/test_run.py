@@ -80,8 +80,23 @@ def test_known_sound_claims_are_not_accused(whole):
         "alice.arithmetic.row.table06.vs-wan2.2.sum",
         "alice.agreement.speedup.h100-80gb",
         "avd.arithmetic.relation.acceleration-of-speed",
+        "avd.arithmetic.ranking.teacher-14b",
         "dfd.agreement.source-videos",
     } <= sound
+
+
+def test_what_has_an_admissible_reading_is_no_finding(whole):
+    notes = {entry.id for entry in whole.notes}
+    assert {
+        "alice.person.note.terms-of-stage4",
+        "alice.limits.parameters.alice-v1",
+        "alice_release.person.note.steps-by-default",
+        "alice_release.person.note.teacher-beside-its-defaults",
+        "avd.person.note.best-on-totals-only",
+        "dfd.person.note.two-or-three",
+    } <= notes
+    words = [finding for finding in whole.findings if "No number says how much" in finding.explanation]
+    assert words and {finding.severity for finding in words} == {"minor"}
 
 
 @pytest.mark.parametrize(
@@ -91,8 +106,13 @@ def test_known_sound_claims_are_not_accused(whole):
         ("alice", {'"vs Wan2.2", "68%", "15%"': '"vs Wan2.2", "68%", "25%"'}, "row.table06"),
         ("dfd", {'"Ours", "0.9417"': '"Ours", "0.9717"'}, "row.table05"),
         ("avd", {'"88.88", "72.22"': '"88.88", "82.22"'}, "relation.motion-loss-of-dmd"),
+        ("alice", {'["1", "78.4", "2s"]': '["1", "78.4", "0.5s"]'}, "relation.time-of-one-step"),
+        ("alice", {'printed = "27B total parameters"': 'printed = "57B total parameters"',
+                   "With 27B total": "With 57B total"}, "relation.two-experts-of-the-teacher"),
+        ("dfd", {'"3.0", "3.0", "3.0", "5.0", "5.0", "5.0"': '"3.0", "3.0", "3.0", "5.0", "5.0", "4.0"'},
+         "relation.guidance-of-baseline-t2v"),
     ],
-)
+)  # fmt: skip
 def test_a_planted_fault_adds_its_finding(whole, edit, document, changes, planted):
     before = {finding.id for finding in whole.findings if finding.paper.startswith(document)}
     after = findings(edit(document, changes))
