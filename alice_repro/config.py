@@ -134,9 +134,11 @@ class Stage:
     warmup: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How a student is trained: one method, its options, a curriculum, the optimiser. One TOML file in ``recipes``.
+
+    What may be left out is read by some methods only; a method asks for what it reads (``distill.registry``).
 
     Attributes:
         form: "rcm" (the released code's losses) or "alice" (Alice Eqs. 3 and 6 as printed).
@@ -151,15 +153,15 @@ class Recipe:
 
     name: str
     method: str
-    form: str
-    consistency_scale: float
-    score_scale: float
-    time_mean: float
-    time_std: float
-    score_shift: float
-    tangent_warmup: int
-    norm_constant: float
-    step_size: float
+    form: str | None = None
+    consistency_scale: float | None = None
+    score_scale: float | None = None
+    time_mean: float | None = None
+    time_std: float | None = None
+    score_shift: float | None = None
+    tangent_warmup: int | None = None
+    norm_constant: float | None = None
+    step_size: float | None = None
     betas: tuple[float, ...]
     weight_decay: float
     gradient_clip: float
@@ -263,6 +265,20 @@ def _convert(hint: Any, value: Any, source: str, key: str) -> Any:
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise UserError(f"{source}: {key!r} must be of type {hint.__name__}, not {value!r}")
     return value
+
+
+def as_settings(config: Any) -> Any:
+    """A dataclass as nested tables, as ``asdict`` gives it, without the keys that are not set.
+
+    So a key that some methods only have changes nothing in the record of the others.
+    """
+    return _without_unset(dataclasses.asdict(config))
+
+
+def _without_unset(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {key: _without_unset(value) for key, value in values.items() if value is not None}
+    return type(values)(map(_without_unset, values)) if isinstance(values, list | tuple) else values
 
 
 def preset_path(kind: str, name: str) -> Path:

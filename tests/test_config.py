@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import tomllib
 
 import pytest
 
@@ -11,6 +13,7 @@ from alice_repro.config import (
     PromptConfig,
     Recipe,
     Stage,
+    as_settings,
     from_mapping,
     load_lab_teacher_recipe,
     load_recipe,
@@ -20,7 +23,7 @@ from alice_repro.config import (
 from alice_repro.errors import UserError
 
 SCALES = sorted(path.stem for path in (PACKAGE / "scales").glob("*.toml"))
-RECIPES = sorted(path.stem for path in (PACKAGE / "recipes").glob("rcm*.toml"))
+RECIPES = sorted(path.stem for path in (PACKAGE / "recipes").glob("*.toml") if path.stem != "lab_teacher")
 PROMPTS = {"source": "world", "train": 6, "evaluate": 6, "seeds": 2}
 
 
@@ -130,6 +133,13 @@ def test_settings_change_one_value_each_and_the_last_one_counts():
     recipe = load_recipe("rcm_smoke", ("stages.1.updates=7", "snapshots=[0.5]"))
     assert [stage.updates for stage in recipe.stages] == [load_recipe("rcm_smoke").stages[0].updates, 7]
     assert recipe.snapshots == (0.5,)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_settings_of_a_recipe_are_the_keys_of_its_file(name):
+    """What a recipe leaves out is not in its record, so an option of a new method leaves older runs as they were."""
+    written = tomllib.loads((PACKAGE / "recipes" / f"{name}.toml").read_text())
+    assert json.loads(json.dumps(as_settings(load_recipe(name)))) == written
 
 
 def test_settings_of_the_recipe_carry_its_name():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 
@@ -62,17 +61,24 @@ class Progress:
     critic: int
 
 
-class Method(Protocol):
-    """A distillation method: one file, one recipe, one test. It knows its losses and no network's inside."""
+class Method:
+    """A distillation method: one file, one recipe, one test. It knows its losses and no network's inside.
 
-    has_critic: bool
+    Attributes:
+        needs: the keys and sections of a recipe that only some methods have and that this one reads.
+        has_critic: a fake score is trained beside the student.
+    """
 
-    def __init__(self, recipe: Recipe, student_shift: float) -> None: ...
+    needs: tuple[str, ...] = ()
+    has_critic = False
+
+    def __init__(self, recipe: Recipe, student_shift: float) -> None:
+        self.recipe, self.student_shift = recipe, student_shift
 
     def terms(self, networks: Networks, batch: Batch, stage: Stage, done: Progress) -> dict[str, tuple[float, Term]]:
         """Student terms by name: (weight, function that returns the loss and what to log)."""
-        ...
+        raise TypeError(f"{type(self).__name__} defines no terms")
 
     def critic_loss(self, networks: Networks, batch: Batch, stage: Stage, done: Progress) -> torch.Tensor:
         """Loss of the fake score on the student's current samples."""
-        ...
+        raise TypeError(f"method {self.recipe.method} has no critic")

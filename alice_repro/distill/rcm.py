@@ -20,23 +20,26 @@ from alice_repro.flow.schedule import add_noise, x0_from_velocity
 from alice_repro.flow.trigflow import draw_lognormal_time
 from alice_repro.sampling.few_step import few_step_times
 
+FORMS = ("rcm", "alice")
 
-class Consistency:
+
+class _InEitherForm(Method):
+    def __init__(self, recipe: Recipe, student_shift: float) -> None:
+        if recipe.form not in FORMS:
+            raise unknown_name("form", recipe.form, FORMS)
+        super().__init__(recipe, student_shift)
+
+
+class Consistency(_InEitherForm):
     """Method ``scm``: the consistency term alone."""
 
-    has_critic = False
-
-    def __init__(self, recipe: Recipe, student_shift: float) -> None:
-        self.recipe, self.student_shift = recipe, student_shift
+    needs = ("form", "consistency_scale", "time_mean", "time_std", "tangent_warmup", "norm_constant")
 
     def terms(self, networks: Networks, batch: Batch, stage: Stage, done: Progress) -> dict[str, tuple[float, Term]]:
         if stage.consistency == 0:
             return {}
         weight = stage.consistency * self.recipe.consistency_scale
         return {"consistency": (weight, partial(self._consistency, networks, batch, done))}
-
-    def critic_loss(self, networks: Networks, batch: Batch, stage: Stage, done: Progress) -> torch.Tensor:
-        raise TypeError("method scm has no critic")
 
     def _consistency(self, networks: Networks, batch: Batch, done: Progress) -> tuple[torch.Tensor, dict[str, float]]:
         recipe, eps, count = self.recipe, batch.noise_like_x0(), len(batch.x0)
@@ -50,11 +53,13 @@ class Consistency:
         return scm_loss(student, teacher, batch.x0, eps, s, ramp, recipe.norm_constant)
 
 
-class DistributionMatching:
+class DistributionMatching(_InEitherForm):
     """Method ``dmd``: the score term alone, with backward simulation over the student's own steps."""
 
+    needs = ("form", "score_scale", "score_shift", "step_size")
+
     def __init__(self, recipe: Recipe, student_shift: float) -> None:
-        self.recipe, self.student_shift = recipe, student_shift
+        super().__init__(recipe, student_shift)
         self.has_critic = recipe.form != "alice"
 
     def terms(self, networks: Networks, batch: Batch, stage: Stage, done: Progress) -> dict[str, tuple[float, Term]]:
@@ -100,8 +105,7 @@ class DistributionMatching:
 class RCM(Consistency, DistributionMatching):
     """Method ``rcm``: both terms; a stage whose ``score`` is 0 is Alice's Stage 1."""
 
-    def __init__(self, recipe: Recipe, student_shift: float) -> None:
-        DistributionMatching.__init__(self, recipe, student_shift)
+    needs = Consistency.needs + DistributionMatching.needs
 
     def terms(self, networks: Networks, batch: Batch, stage: Stage, done: Progress) -> dict[str, tuple[float, Term]]:
         return {
@@ -109,21 +113,5 @@ class RCM(Consistency, DistributionMatching):
             **DistributionMatching.terms(self, networks, batch, stage, done),
         }
 
-    critic_loss = DistributionMatching.critic_loss
-
 
 METHODS: dict[str, type[Method]] = {"scm": Consistency, "dmd": DistributionMatching, "rcm": RCM}
-FORMS = ("rcm", "alice")
-
-
-def build_method(recipe: Recipe, student_shift: float) -> Method:
-    """The method that a recipe names.
-
-    Raises:
-        UserError: unknown method or form, with the nearest name.
-    """
-    if recipe.method not in METHODS:
-        raise unknown_name("method", recipe.method, METHODS)
-    if recipe.form not in FORMS:
-        raise unknown_name("form", recipe.form, FORMS)
-    return METHODS[recipe.method](recipe, student_shift)

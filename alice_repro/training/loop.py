@@ -17,11 +17,11 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from alice_repro.config import Recipe, Scale, Stage
+from alice_repro.config import Recipe, Scale, Stage, as_settings
 from alice_repro.data.teacher_samples import SAMPLES, TeacherSamples
 from alice_repro.distill.method import Batch, Networks
 from alice_repro.distill.method import Progress as Done
-from alice_repro.distill.rcm import build_method
+from alice_repro.distill.registry import build_method
 from alice_repro.errors import UserError
 from alice_repro.files import atomic_folder, atomic_write_text, sha256_file, sha256_folder
 from alice_repro.manifest import MANIFEST, write_manifest
@@ -253,7 +253,7 @@ class Trainer:
             write_manifest(
                 self.output,
                 inputs={"samples": self.samples_folder / SAMPLES},
-                config={"scale": asdict(self.scale), "recipe": asdict(self.recipe), "teacher": self.teacher_name},
+                config={"scale": asdict(self.scale), "recipe": as_settings(self.recipe), "teacher": self.teacher_name},
                 seeds={"run": self.seed},
                 extra={
                     "student_updates": self.done.student,
@@ -271,7 +271,7 @@ class Trainer:
             "teacher_sampling": asdict(self.scale.teacher),
             "student_shift": self.scale.sampling.student_shift,
             "weights": sha256_folder(teacher_folder / "transformer"),
-            "recipe": asdict(self.recipe) | {"checkpoint_every": None, "log_every": None},
+            "recipe": as_settings(self.recipe) | {"checkpoint_every": None, "log_every": None},
             "teacher": self.teacher_name,
             "seed": self.seed,
             "samples": sha256_file(self.samples_folder / SAMPLES),

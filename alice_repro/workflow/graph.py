@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from alice_repro.config import Recipe, Scale, load_recipe, load_scale, split_settings
+from alice_repro.config import Recipe, Scale, as_settings, load_recipe, load_scale, split_settings
 from alice_repro.models.source import locate
 from alice_repro.workflow.layout import CHECKOUT, Layout, arms_of, parse_arm
 
@@ -48,7 +48,7 @@ def dependencies(stage: str, scale: Scale, recipe: Recipe, teacher: str = "train
         teacher: matters to data, train and sample, which ask the teacher.
         arm: matters to sample.
     """
-    values = flat(asdict(scale)) | {f"recipe.{key}": value for key, value in flat(asdict(recipe)).items()}
+    values = flat(asdict(scale)) | {f"recipe.{key}": value for key, value in flat(as_settings(recipe)).items()}
     keys: list[str] = []
     if stage == "data":
         keys = [*_VIDEO, *_GUIDED[teacher], *_STEPS, "prompts.source", "prompts.train", "data.samples_per_caption"]
