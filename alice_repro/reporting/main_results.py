@@ -89,11 +89,12 @@ def write_verdict(study: Study) -> ClaimReport:
         f"make reference SCALE={study.scale.name}",
     )
     rules = {one.teacher: _calibration(study, one) for one in study.record or study.fresh}
+    changed = [f"this run's settings are not the record's: {', '.join(study.settings)}"] if study.settings else []
     content = {
         "claim": report.claim.id,
         "verdict": str(report.verdict),
         "plain": report.plain,
-        "lines": report.lines(),
+        "lines": report.lines() + changed,
         "calibration": rules,
         "calibration_lines": [calibration_line(teacher, result) for teacher, result in rules.items()],
     }

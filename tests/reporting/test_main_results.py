@@ -147,6 +147,7 @@ def test_the_whole_report_stands_alone_and_says_the_verdict(experiment, tmp_path
     lines = report.write_all("lab", results, figures, reference, FAST)
     assert lines[0].endswith("lab supports") and any("calibration, exact teacher" in line for line in lines)
     page = (results / "report.html").read_text()
+    assert any(line.endswith(f"are not the record's: {FAST[0]}") for line in lines) and FAST[0] in page
     assert "lab supports" in page and "~88" in page and "make reproduce-table4 SCALE=lab" in page
     assert page.count("plotly.js v") == 1
     links = Links(page)
