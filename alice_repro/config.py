@@ -134,6 +134,17 @@ class Stage:
     warmup: int
 
 
+@dataclass(frozen=True)
+class RegressionOptions:
+    """Options of method ``regression``.
+
+    Attributes:
+        student_input: "noised" (a noised stored clip) or "rollout" (the student's own steps from noise).
+    """
+
+    student_input: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How a student is trained: one method, its options, a curriculum, the optimiser. One TOML file in ``recipes``.
@@ -149,6 +160,7 @@ class Recipe:
         step_size: eta of Alice Eq. 6 (form "alice" only).
         ema: "power" (relative width ``ema_value``) or "constant" (decay ``ema_value``).
         snapshots: shares of the training after which the averaged student is kept, for the convergence gate.
+        regression: options of the method of that name.
     """
 
     name: str
@@ -172,6 +184,7 @@ class Recipe:
     log_every: int
     snapshots: tuple[float, ...]
     stages: tuple[Stage, ...]
+    regression: RegressionOptions | None = None
 
     @property
     def updates(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -33,11 +33,14 @@ class Batch:
         caption: (B,) rows of the caption table.
         generator: the training's generator; every draw of an update comes from it, so its state is part of a
             checkpoint.
+        shared: equal on all processes: for the choices that all of them must make alike, such as how often a network
+            is called. It is made anew for every batch, from the run's seed and the counts of updates.
     """
 
     x0: torch.Tensor
     caption: torch.Tensor
     generator: torch.Generator
+    shared: torch.Generator = field(default_factory=torch.Generator)
 
     def noise_like_x0(self) -> torch.Tensor:
         """Standard normal noise of the shape of ``x0``."""

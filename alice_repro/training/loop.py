@@ -24,6 +24,7 @@ from alice_repro.distill.method import Progress as Done
 from alice_repro.distill.registry import build_method
 from alice_repro.errors import UserError
 from alice_repro.files import atomic_folder, atomic_write_text, sha256_file, sha256_folder
+from alice_repro.flow.noise import clip_seed
 from alice_repro.manifest import MANIFEST, write_manifest
 from alice_repro.models.velocity import NetworkVelocity
 from alice_repro.progress import Progress, log
@@ -118,7 +119,9 @@ class Trainer:
     def _batch(self, stage: Stage) -> Batch:
         rows = torch.randint(len(self.data.latents), (stage.batch,), generator=self.generator)
         device = self.accelerator.device
-        return Batch(self.data.latents[rows].to(device), self.data.caption[rows].to(device), self.generator)
+        # A function of the counts, so that no state of it needs to be kept.
+        shared = torch.Generator().manual_seed(clip_seed(self.seed, self.done.student, self.done.critic))
+        return Batch(self.data.latents[rows].to(device), self.data.caption[rows].to(device), self.generator, shared)
 
     def _update(self, place: tuple[Stage, int]) -> dict[str, float]:
         """One student update and the critic updates that follow it; returns what to log."""

@@ -1,0 +1,47 @@
+"""Regression (AVD Eq. 5 without its weight): L = E || x - G(x_t, t) ||^2, x a stored teacher sample.
+
+The floor that every method must beat: the minimiser is the mean of all clips that x_t could be, a blur where there are
+several. Departures from AVD Eq. 5, which compares noises: x0 is compared, so that a step from pure noise counts (there
+the noise is known and its error is 0); the sum over a clip, mean over the batch, as elsewhere here.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+
+from alice_repro.config import Recipe, Stage
+from alice_repro.distill.broken import zero_broken_clips
+from alice_repro.distill.method import Batch, Method, Networks, Progress, Term
+from alice_repro.distill.student_input import check_student_input, student_sample
+
+
+def regression_loss(sample: torch.Tensor, x0: torch.Tensor) -> torch.Tensor:
+    """Sum over a clip of (x - G)^2, mean over the batch; a clip with a number that is not finite counts 0."""
+    residual, _ = zero_broken_clips(sample - x0)
+    return residual.square().flatten(1).sum(1).mean()
+
+
+class Regression(Method):
+    """Method ``regression``: no teacher and no critic, only its stored samples.
+
+    With ``student_input`` "rollout" sample and clip share the caption alone, and the minimiser is the caption's mean.
+    """
+
+    needs = ("regression",)
+
+    def __init__(self, recipe: Recipe, student_shift: float) -> None:
+        super().__init__(recipe, student_shift)
+        check_student_input(recipe.regression.student_input)
+
+    def terms(self, networks: Networks, batch: Batch, stage: Stage, done: Progress) -> dict[str, tuple[float, Term]]:
+        return {"regression": (1.0, partial(self._regression, networks, batch, stage))}
+
+    def _regression(self, networks: Networks, batch: Batch, stage: Stage) -> tuple[torch.Tensor, dict[str, float]]:
+        student_input = self.recipe.regression.student_input
+        sample = student_sample(networks, batch, stage.target_steps, self.student_shift, student_input)
+        return regression_loss(sample, batch.x0), {}
+
+
+METHODS = {"regression": Regression}
