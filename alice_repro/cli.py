@@ -67,17 +67,40 @@ def reference(
     print(f"{len(written)} files in results/reference/{scale}")
 
 
-def teacher_samples(scale: str, output: Path, teacher: str = "trained", settings: Settings = ()) -> None:
-    """Sample the multi-step teacher on the training captions and store the latents.
+def compare(
+    scale: str = "lab",
+    arms: tuple[str, ...] = (),
+    teachers: Teachers = ("trained", "exact"),
+    seeds: tuple[str, ...] = ("0-4",),
+    settings: Settings = (),
+    cores: int | None = None,
+) -> None:
+    """Compare methods: make the runs that the committed ledger lacks. What is there is not made again.
+
+    Args:
+        scale: a preset with a comparison.
+        arms: those of the comparison, alice_repro/comparisons/SCALE.toml; all of them if none is named.
+        teachers: trained, exact or both.
+        seeds: runs, such as "0-4" or "0 3 7".
+        cores: CPU cores to use; all of them if not given.
+    """
+    from alice_repro.workflow.compare import add_runs
+
+    made = add_runs(scale, arms, teachers, _seeds(seeds), settings, cores)
+    print(f"{len(made)} runs added to results/reference/{scale}/methods")
+
+
+def training_clips(scale: str, output: Path, teacher: str = "trained", settings: Settings = ()) -> None:
+    """Store the latents that students are trained on: samples of the multi-step teacher, or clean clips (data.source).
 
     Args:
         scale: a preset.
         output: folder for samples.safetensors and its manifest.
         teacher: trained or exact.
     """
-    from alice_repro.workflow.stages import make_teacher_samples
+    from alice_repro.workflow.stages import make_training_clips
 
-    make_teacher_samples(_scale(scale, settings), teacher, output)
+    make_training_clips(_scale(scale, settings), teacher, output)
 
 
 def train(
@@ -93,7 +116,7 @@ def train(
 
     Args:
         scale: a preset.
-        samples: folder of the stored teacher samples.
+        samples: folder of the training clips.
         output: folder of the run.
         recipe: a preset; the scale's own if not given.
         teacher: trained or exact.
@@ -232,7 +255,8 @@ def scales() -> None:
 VERBS: tuple[Callable[..., None], ...] = (
     reproduce,
     reference,
-    teacher_samples,
+    compare,
+    training_clips,
     train,
     sample,
     evaluate,

@@ -60,8 +60,15 @@ class PromptConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """The student's data: teacher samples a caption, and the seed of their noise."""
+    """The student's data.
 
+    Attributes:
+        source: "teacher" (its samples) or "clean" (clips of the world without defects, as many).
+        samples_per_caption: clips a caption.
+        seed: of the noise of the teacher's samples.
+    """
+
+    source: str
     samples_per_caption: int
     seed: int
 
@@ -111,69 +118,47 @@ class Scale:
     protocol: ProtocolConfig
 
 
-@dataclass(frozen=True)
+def _rest() -> Any:
+    """A field that takes the keys which no other field has: its table is strict only to who reads it."""
+    return dataclasses.field(default_factory=dict, metadata={"rest": True})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stage:
     """A stage of the curriculum (Alice Table 3).
 
     Attributes:
-        updates: student updates; each is followed by ``critic_updates`` updates of the fake score if ``score`` > 0.
-        consistency, score: weights of the sCM and the DMD term (Alice Table 12: lambda).
-        target_steps: steps of the student's own sampler that the DMD term rolls out.
+        updates: student updates; each is followed by ``critic_updates`` updates of the fake score if there is one.
+        target_steps: steps of the student's own sampler.
         warmup: updates of linear learning-rate warm-up.
+        options: all other keys of the stage, which the method reads (``Method.StageOptions``), such as the weights of
+            its terms.
     """
 
     name: str
     updates: int
-    consistency: float
-    score: float
     target_steps: int
     batch: int
     learning_rate: float
     critic_learning_rate: float
     critic_updates: int
     warmup: int
-
-
-@dataclass(frozen=True)
-class RegressionOptions:
-    """Options of method ``regression``.
-
-    Attributes:
-        student_input: "noised" (a noised stored clip) or "rollout" (the student's own steps from noise).
-    """
-
-    student_input: str
+    options: dict[str, Any] = _rest()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How a student is trained: one method, its options, a curriculum, the optimiser. One TOML file in ``recipes``.
 
-    What may be left out is read by some methods only; a method asks for what it reads (``distill.registry``).
-
     Attributes:
-        form: "rcm" (the released code's losses) or "alice" (Alice Eqs. 3 and 6 as printed).
-        time_mean, time_std: p_G, the log-normal sigma at which consistency is enforced (s = arctan sigma).
-        score_shift: p_D, shifted-uniform times at which the scores are compared.
-        tangent_warmup: student updates over which r grows from 0 to 1 (sCM).
-        norm_constant: c of g / (||g|| + c).
-        step_size: eta of Alice Eq. 6 (form "alice" only).
+        method: its name in ``distill.registry``.
         ema: "power" (relative width ``ema_value``) or "constant" (decay ``ema_value``).
         snapshots: shares of the training after which the averaged student is kept, for the convergence gate.
-        regression: options of the method of that name.
+        options: all other keys of the file, which the method reads (``Method.Options``).
     """
 
     name: str
     method: str
-    form: str | None = None
-    consistency_scale: float | None = None
-    score_scale: float | None = None
-    time_mean: float | None = None
-    time_std: float | None = None
-    score_shift: float | None = None
-    tangent_warmup: int | None = None
-    norm_constant: float | None = None
-    step_size: float | None = None
     betas: tuple[float, ...]
     weight_decay: float
     gradient_clip: float
@@ -184,12 +169,19 @@ class Recipe:
     log_every: int
     snapshots: tuple[float, ...]
     stages: tuple[Stage, ...]
-    regression: RegressionOptions | None = None
+    options: dict[str, Any] = _rest()
 
     @property
     def updates(self) -> int:
         """Student updates over all stages."""
         return sum(stage.updates for stage in self.stages)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is trained to be compared at a scale: arm -> its settings beside those of the scale (``comparisons``)."""
+
+    arms: dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -237,6 +229,8 @@ class LabTeacherRecipe:
 def from_mapping(cls: type, values: dict[str, Any], source: str, path: str = "") -> Any:
     """Fill a dataclass from a mapping, strictly: no unknown key, no missing key, no wrong type.
 
+    Keys that the dataclass does not know go to its field for the rest, if it has one.
+
     Args:
         source: what the values come from (a file name), for messages.
 
@@ -245,10 +239,12 @@ def from_mapping(cls: type, values: dict[str, Any], source: str, path: str = "")
     """
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}
-    for key in values:
-        if key not in fields:
-            raise UserError(f"{source}: {unknown_name('key', path + key, [path + name for name in fields])}")
-    filled = {}
+    rest = _rest_of(cls)
+    fields.pop(rest, None)
+    others = {key: value for key, value in values.items() if key not in fields}
+    if others and rest is None:
+        raise UserError(f"{source}: {unknown_name('key', path + next(iter(others)), [path + name for name in fields])}")
+    filled = {} if rest is None else {rest: others}
     for name, spec in fields.items():
         if name in values:
             filled[name] = _convert(hints[name], values[name], source, path + name)
@@ -280,22 +276,22 @@ def _convert(hint: Any, value: Any, source: str, key: str) -> Any:
     return value
 
 
+def _rest_of(cls: type) -> str | None:
+    return next((f.name for f in dataclasses.fields(cls) if f.metadata.get("rest")), None)
+
+
 def as_settings(config: Any) -> Any:
-    """A dataclass as nested tables, as ``asdict`` gives it, without the keys that are not set.
-
-    So a key that some methods only have changes nothing in the record of the others.
-    """
-    return _without_unset(dataclasses.asdict(config))
-
-
-def _without_unset(values: Any) -> Any:
-    if isinstance(values, dict):
-        return {key: _without_unset(value) for key, value in values.items() if value is not None}
-    return type(values)(map(_without_unset, values)) if isinstance(values, list | tuple) else values
+    """A configuration as its file has it: nested tables, a method's options beside the keys that all methods have."""
+    if isinstance(config, list | tuple):
+        return type(config)(map(as_settings, config))
+    if not dataclasses.is_dataclass(config):
+        return config
+    values = {f.name: as_settings(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    return values | values.pop(_rest_of(type(config)) or "", {})
 
 
 def preset_path(kind: str, name: str) -> Path:
-    """Path of the preset ``name`` in ``scales`` or ``recipes``.
+    """Path of the preset ``name`` in ``scales``, ``recipes`` or ``comparisons``.
 
     Raises:
         UserError: no such preset; the message names the nearest.
@@ -320,6 +316,11 @@ def load_scale(name: str, overrides: tuple[str, ...] = ()) -> Scale:
 def load_recipe(name: str, overrides: tuple[str, ...] = ()) -> Recipe:
     """Load ``recipes/NAME.toml``, with overrides such as ``gradient_clip=0.5`` or ``stages.0.updates=10``."""
     return _load(Recipe, preset_path("recipe", name), overrides)
+
+
+def load_comparison(scale: str) -> Comparison:
+    """Load ``comparisons/SCALE.toml``."""
+    return _load(Comparison, preset_path("comparison", scale), ())
 
 
 def split_settings(settings: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -123,10 +123,10 @@ def tiny_samples(tmp_path_factory) -> Path:
     """Stored samples of three captions, random latents of the tiny scale's shape."""
     import torch
 
-    from alice_repro.data.teacher_samples import TeacherSamples
+    from alice_repro.data.training_clips import TrainingClips
 
     folder = tmp_path_factory.mktemp("samples")
     captions = ["a red ball falls in the studio", "a blue box slides in the gym", "a yellow ball slides in the yard"]
     latents = torch.randn(12, 16, 2, 4, 4, generator=torch.Generator().manual_seed(1))
-    TeacherSamples(latents, torch.arange(12) % 3, captions, 8).save(folder)
+    TrainingClips(latents, torch.arange(12) % 3, captions, 8).save(folder)
     return folder

@@ -7,6 +7,7 @@ step eta.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -23,49 +24,113 @@ from alice_repro.sampling.few_step import few_step_times
 FORMS = ("rcm", "alice")
 
 
+@dataclass(frozen=True, kw_only=True)
+class FormOptions:
+    """``form``: "rcm" (the released code's losses) or "alice" (Alice Eqs. 3 and 6 as printed)."""
+
+    form: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsistencyOptions(FormOptions):
+    """Options of the consistency term.
+
+    Attributes:
+        consistency_scale: multiplies each stage's weight.
+        time_mean, time_std: p_G, the log-normal sigma at which consistency is enforced (s = arctan sigma).
+        tangent_warmup: student updates over which r grows from 0 to 1 (sCM).
+        norm_constant: c of g / (||g|| + c).
+    """
+
+    consistency_scale: float
+    time_mean: float
+    time_std: float
+    tangent_warmup: int
+    norm_constant: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions(FormOptions):
+    """Options of the score term.
+
+    Attributes:
+        score_scale: multiplies each stage's weight.
+        score_shift: p_D, shifted-uniform times at which the scores are compared.
+        step_size: eta of Alice Eq. 6.
+    """
+
+    score_scale: float
+    score_shift: float
+    step_size: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RCMOptions(ConsistencyOptions, ScoreOptions):
+    """Options of both terms."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsistencyWeight:
+    """``consistency``: a stage's weight of the sCM term."""
+
+    consistency: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreWeight:
+    """``score``: a stage's weight of the DMD term (Alice Table 12: lambda)."""
+
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RCMWeights(ConsistencyWeight, ScoreWeight):
+    """Both weights; a stage whose ``score`` is 0 is Alice's Stage 1."""
+
+
 class _InEitherForm(Method):
     def __init__(self, recipe: Recipe, student_shift: float) -> None:
-        if recipe.form not in FORMS:
-            raise unknown_name("form", recipe.form, FORMS)
         super().__init__(recipe, student_shift)
+        if self.options.form not in FORMS:
+            raise unknown_name("form", self.options.form, FORMS)
 
 
 class Consistency(_InEitherForm):
     """Method ``scm``: the consistency term alone."""
 
-    needs = ("form", "consistency_scale", "time_mean", "time_std", "tangent_warmup", "norm_constant")
+    Options, StageOptions = ConsistencyOptions, ConsistencyWeight
 
     def terms(self, networks: Networks, batch: Batch, stage: Stage, done: Progress) -> dict[str, tuple[float, Term]]:
-        if stage.consistency == 0:
+        weight = self.of(stage).consistency * self.options.consistency_scale
+        if weight == 0:
             return {}
-        weight = stage.consistency * self.recipe.consistency_scale
         return {"consistency": (weight, partial(self._consistency, networks, batch, done))}
 
     def _consistency(self, networks: Networks, batch: Batch, done: Progress) -> tuple[torch.Tensor, dict[str, float]]:
-        recipe, eps, count = self.recipe, batch.noise_like_x0(), len(batch.x0)
+        options, eps, count = self.options, batch.noise_like_x0(), len(batch.x0)
         student, teacher = batch.velocity(networks.student), batch.velocity(networks.teacher)
-        if recipe.form == "alice":
+        if options.form == "alice":
             t = torch.rand(count, generator=batch.generator).clamp(1e-3, 1 - 1e-3).to(eps.device)
             average = batch.velocity(networks.average)
-            return alice_scm_loss(student, average, teacher, batch.x0, eps, t, recipe.norm_constant)
-        s = draw_lognormal_time(count, recipe.time_mean, recipe.time_std, batch.generator).to(eps.device)
-        ramp = min(1.0, done.student / recipe.tangent_warmup) if recipe.tangent_warmup else 1.0
-        return scm_loss(student, teacher, batch.x0, eps, s, ramp, recipe.norm_constant)
+            return alice_scm_loss(student, average, teacher, batch.x0, eps, t, options.norm_constant)
+        s = draw_lognormal_time(count, options.time_mean, options.time_std, batch.generator).to(eps.device)
+        ramp = min(1.0, done.student / options.tangent_warmup) if options.tangent_warmup else 1.0
+        return scm_loss(student, teacher, batch.x0, eps, s, ramp, options.norm_constant)
 
 
 class DistributionMatching(_InEitherForm):
     """Method ``dmd``: the score term alone, with backward simulation over the student's own steps."""
 
-    needs = ("form", "score_scale", "score_shift", "step_size")
+    Options, StageOptions = ScoreOptions, ScoreWeight
 
     def __init__(self, recipe: Recipe, student_shift: float) -> None:
         super().__init__(recipe, student_shift)
-        self.has_critic = recipe.form != "alice"
+        self.has_critic = self.options.form != "alice"
 
     def terms(self, networks: Networks, batch: Batch, stage: Stage, done: Progress) -> dict[str, tuple[float, Term]]:
-        if stage.score == 0:
+        weight = self.of(stage).score * self.options.score_scale
+        if weight == 0:
             return {}
-        weight = stage.score * self.recipe.score_scale
         return {"score": (weight, partial(self._score, networks, batch, stage, done))}
 
     def critic_loss(self, networks: Networks, batch: Batch, stage: Stage, done: Progress) -> torch.Tensor:
@@ -85,7 +150,7 @@ class DistributionMatching(_InEitherForm):
         )
 
     def _score_time(self, batch: Batch) -> torch.Tensor:
-        return draw_score_time(len(batch.x0), self.recipe.score_shift, batch.generator).to(batch.x0.device)
+        return draw_score_time(len(batch.x0), self.options.score_shift, batch.generator).to(batch.x0.device)
 
     def _score(
         self, networks: Networks, batch: Batch, stage: Stage, done: Progress
@@ -95,17 +160,17 @@ class DistributionMatching(_InEitherForm):
         with torch.no_grad():
             x_t = add_noise(sample, batch.noise_like_x0(), t)
             # Alice Eq. 6 writes the student's own denoiser where DMD needs the score of the student's distribution.
-            fake = networks.student if self.recipe.form == "alice" else networks.fake
+            fake = networks.student if self.options.form == "alice" else networks.fake
             x0_fake = x0_from_velocity(x_t, fake(x_t, t, batch.caption), t)
             x0_teacher = x0_from_velocity(x_t, networks.teacher(x_t, t, batch.caption), t)
             gradient = dmd_gradient(x0_fake, x0_teacher, sample)
-        return dmd_loss(sample, gradient, self.recipe.step_size), {"score_gap": float(gradient.abs().mean())}
+        return dmd_loss(sample, gradient, self.options.step_size), {"score_gap": float(gradient.abs().mean())}
 
 
 class RCM(Consistency, DistributionMatching):
-    """Method ``rcm``: both terms; a stage whose ``score`` is 0 is Alice's Stage 1."""
+    """Method ``rcm``: both terms."""
 
-    needs = Consistency.needs + DistributionMatching.needs
+    Options, StageOptions = RCMOptions, RCMWeights
 
     def terms(self, networks: Networks, batch: Batch, stage: Stage, done: Progress) -> dict[str, tuple[float, Term]]:
         return {

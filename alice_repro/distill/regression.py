@@ -7,6 +7,7 @@ the noise is known and its error is 0); the sum over a clip, mean over the batch
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -23,24 +24,31 @@ def regression_loss(sample: torch.Tensor, x0: torch.Tensor) -> torch.Tensor:
     return residual.square().flatten(1).sum(1).mean()
 
 
+@dataclass(frozen=True)
+class RegressionOptions:
+    """``student_input``: "noised" (a noised stored clip) or "rollout" (the student's own steps from noise)."""
+
+    student_input: str
+
+
 class Regression(Method):
     """Method ``regression``: no teacher and no critic, only its stored samples.
 
     With ``student_input`` "rollout" sample and clip share the caption alone, and the minimiser is the caption's mean.
     """
 
-    needs = ("regression",)
+    Options = RegressionOptions
 
     def __init__(self, recipe: Recipe, student_shift: float) -> None:
         super().__init__(recipe, student_shift)
-        check_student_input(recipe.regression.student_input)
+        check_student_input(self.options.student_input)
 
     def terms(self, networks: Networks, batch: Batch, stage: Stage, done: Progress) -> dict[str, tuple[float, Term]]:
         return {"regression": (1.0, partial(self._regression, networks, batch, stage))}
 
     def _regression(self, networks: Networks, batch: Batch, stage: Stage) -> tuple[torch.Tensor, dict[str, float]]:
-        student_input = self.recipe.regression.student_input
-        sample = student_sample(networks, batch, stage.target_steps, self.student_shift, student_input)
+        steps, shift = stage.target_steps, self.student_shift
+        sample = student_sample(networks, batch, steps, shift, self.options.student_input)
         return regression_loss(sample, batch.x0), {}
 
 

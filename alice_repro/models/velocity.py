@@ -6,6 +6,7 @@ alone, so a loss takes tensors and callables and never a network class.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -64,6 +65,23 @@ class NetworkVelocity:
         null = None if self.null is None else self.null.to(device)
         return NetworkVelocity(self.transformer.to(device), self.embeddings.to(device), null, self.guidance)
 
+    def features(
+        self, x_t: torch.Tensor, t: torch.Tensor, caption: torch.Tensor, shares: Sequence[float]
+    ) -> list[torch.Tensor]:
+        """What the blocks at these shares of the depth give, each (B, tokens, width), under the caption alone."""
+        blocks = getattr(self.transformer, "module", self.transformer).blocks  # .module: behind data parallelism
+        kept: list[torch.Tensor] = []
+        hooks = [
+            blocks[round(share * len(blocks)) - 1].register_forward_hook(lambda _, __, out: kept.append(out))
+            for share in shares
+        ]
+        try:
+            self._forward(x_t, t, self.embeddings[caption.to(self.embeddings.device)])
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return kept
+
     def _forward(self, x_t: torch.Tensor, t: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
         return self.transformer(x_t, 1000.0 * t, states, return_dict=False)[0]
 
@@ -93,3 +111,14 @@ class ExactVelocity:
 
     def to(self, device: torch.device | str) -> ExactVelocity:
         return ExactVelocity(self.clips.to(device), self.width, self.guidance)
+
+
+class Counted:
+    """A field that counts what it is asked: ``spent`` is network evaluations times clips (a derivative is one)."""
+
+    def __init__(self, field: Velocity) -> None:
+        self.field, self.evaluations, self.spent = field, field.evaluations, 0
+
+    def __call__(self, x_t: torch.Tensor, t: torch.Tensor, caption: torch.Tensor) -> torch.Tensor:
+        self.spent += self.evaluations * len(x_t)
+        return self.field(x_t, t, caption)

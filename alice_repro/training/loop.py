@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import resource
 import shutil
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +21,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from alice_repro.config import Recipe, Scale, Stage, as_settings
-from alice_repro.data.teacher_samples import SAMPLES, TeacherSamples
+from alice_repro.data.training_clips import SAMPLES, TrainingClips
 from alice_repro.distill.method import Batch, Networks
 from alice_repro.distill.method import Progress as Done
 from alice_repro.distill.registry import build_method
@@ -26,7 +29,8 @@ from alice_repro.errors import UserError
 from alice_repro.files import atomic_folder, atomic_write_text, sha256_file, sha256_folder
 from alice_repro.flow.noise import clip_seed
 from alice_repro.manifest import MANIFEST, write_manifest
-from alice_repro.models.velocity import NetworkVelocity
+from alice_repro.models.discriminator import Discriminator
+from alice_repro.models.velocity import Counted, NetworkVelocity
 from alice_repro.progress import Progress, log
 from alice_repro.training.checkpoint import (
     check_finite,
@@ -42,6 +46,7 @@ from alice_repro.training.setup import prepare
 
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "log.jsonl"
+STOPPED = "stopped.safetensors"
 
 
 class Trainer:
@@ -60,23 +65,34 @@ class Trainer:
         self.samples_folder, self.output = samples, output
         self.method = build_method(recipe, scale.sampling.student_shift)
         self.accelerator = Accelerator(mixed_precision=recipe.precision)
-        self.data = TeacherSamples.load(samples)
-        start = prepare(scale, teacher, self.data.captions, self.method.has_critic)
+        self.data = TrainingClips.load(samples)
+        start = prepare(scale, teacher, self.data.captions, self.method)
         device = self.accelerator.device
-        self.student_module, self.fake_module = start.student, start.fake
-        self.average_module = start.average.to(device)
+        self.student_module, self.average_module = start.student, start.average.to(device)
         self.student_optimizer = self._optimizer(start.student)
         student, self.student_optimizer = self.accelerator.prepare(start.student, self.student_optimizer)
-        fake = self.fake_optimizer = None
-        if start.fake is not None:
-            fake, self.fake_optimizer = self.accelerator.prepare(start.fake, self._optimizer(start.fake))
+        self.critic_modules = {name: m for name, m in (("fake", start.fake), ("head", start.head)) if m is not None}
+        critic, self.critic_optimizer = {}, None
+        if self.critic_modules:
+            *prepared, self.critic_optimizer = self.accelerator.prepare(
+                *self.critic_modules.values(), self._optimizer(*self.critic_modules.values())
+            )
+            critic = dict(zip(self.critic_modules, prepared, strict=True))
         embeddings = start.embeddings.to(device)
-        self.networks = Networks(
-            student=NetworkVelocity(student, embeddings),
-            average=NetworkVelocity(self.average_module, embeddings),
-            teacher=start.teacher.to(device),
-            fake=NetworkVelocity(fake, embeddings) if fake is not None else None,
-        )
+        teacher_field = start.teacher.to(device)
+        fake = NetworkVelocity(critic["fake"], embeddings) if "fake" in critic else None
+        fields = {
+            "student": NetworkVelocity(student, embeddings),
+            "average": NetworkVelocity(self.average_module, embeddings),
+            "teacher": teacher_field,
+            "fake": fake,
+        }
+        if "head" in critic:
+            read = fake if self.method.discriminator_features == "fake" else teacher_field
+            fields["discriminator"] = Discriminator(read, critic["head"])
+        self.fields = {name: Counted(field) for name, field in fields.items() if field is not None}
+        self.networks = Networks(**{"fake": None, **self.fields})
+        self.spent_before = 0  # network evaluations of the run before it was resumed
         self.generator = torch.Generator().manual_seed(1_000_003 * seed + self.accelerator.process_index)
         self.fingerprint = self._fingerprint(start.parts.folder)
         self.done = Done(student=0, critic=0)
@@ -98,9 +114,9 @@ class Trainer:
                 bar.advance(1, note=f"df/ds {row['df_ds']:.3g}" if "df_ds" in row else "")
         self._finish(started, resumed_at)
 
-    def _optimizer(self, module: torch.nn.Module) -> torch.optim.Optimizer:
+    def _optimizer(self, *modules: torch.nn.Module) -> torch.optim.Optimizer:
         return torch.optim.AdamW(
-            module.parameters(),
+            [parameter for module in modules for parameter in module.parameters()],
             lr=1.0,
             betas=tuple(self.recipe.betas),
             weight_decay=self.recipe.weight_decay,
@@ -121,7 +137,11 @@ class Trainer:
         device = self.accelerator.device
         # A function of the counts, so that no state of it needs to be kept.
         shared = torch.Generator().manual_seed(clip_seed(self.seed, self.done.student, self.done.critic))
-        return Batch(self.data.latents[rows].to(device), self.data.caption[rows].to(device), self.generator, shared)
+        x0, caption = self.data.latents[rows].to(device), self.data.caption[rows].to(device)
+        return Batch(x0, caption, self.generator, shared, self._over_processes)
+
+    def _over_processes(self, tensor: torch.Tensor) -> torch.Tensor:
+        return self.accelerator.reduce(tensor.to(self.accelerator.device), reduction="sum").to(tensor.device)
 
     def _update(self, place: tuple[Stage, int]) -> dict[str, float]:
         """One student update and the critic updates that follow it; returns what to log."""
@@ -132,10 +152,11 @@ class Trainer:
         row |= self._student_step(stage, stage.learning_rate * ramp)
         self.done = Done(self.done.student + 1, self.done.critic)
         self._average()
-        if self.networks.fake is not None and stage.score > 0:
+        if self.critic_modules:
             for _ in range(stage.critic_updates):
                 row["critic_loss"] = self._critic_step(stage, stage.critic_learning_rate * ramp)
                 self.done = Done(self.done.student, self.done.critic + 1)
+        row["evaluations"] = self.evaluations
         row["seconds"] = time.perf_counter() - began
         return row
 
@@ -144,25 +165,49 @@ class Trainer:
         parameters = list(self.student_module.parameters())
         self.student_optimizer.zero_grad()
         previous = [torch.zeros_like(p) for p in parameters]
-        for name, (weight, term) in self.method.terms(self.networks, self._batch(stage), stage, self.done).items():
+        batch = self._batch(stage)
+        for name, (weight, term) in self.method.terms(self.networks, batch, stage, self.done).items():
             with self.accelerator.autocast():
                 loss, extra = term()
+            self._check_finite(float(loss.detach()), "loss", name, batch)
             self.accelerator.backward(weight * loss)
             # Each term's own gradient norm: what a weight such as lambda means can be seen from these alone.
             gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
             change = [new - old for new, old in zip(gradients, previous, strict=True)]
             row |= {f"{name}_loss": float(loss.detach()), f"{name}_gradient": _norm(change), **extra}
+            self._check_finite(row[f"{name}_gradient"], "gradient", name, batch)
             previous = [g.clone() for g in gradients]
         self._step(self.student_optimizer, parameters, learning_rate)
         return row
 
     def _critic_step(self, stage: Stage, learning_rate: float) -> float:
-        self.fake_optimizer.zero_grad()
+        self.critic_optimizer.zero_grad()
+        batch = self._batch(stage)
         with self.accelerator.autocast():
-            loss = self.method.critic_loss(self.networks, self._batch(stage), stage, self.done)
+            loss = self.method.critic_loss(self.networks, batch, stage, self.done)
+        self._check_finite(float(loss.detach()), "loss", "critic", batch)
         self.accelerator.backward(loss)
-        self._step(self.fake_optimizer, list(self.fake_module.parameters()), learning_rate)
+        parameters = [parameter for module in self.critic_modules.values() for parameter in module.parameters()]
+        self._step(self.critic_optimizer, parameters, learning_rate)
         return float(loss.detach())
+
+    def _check_finite(self, value: float, what: str, term: str, batch: Batch) -> None:
+        """Stop at a loss or a norm of a gradient that is not finite, and keep the batch that gave it."""
+        if math.isfinite(value):
+            return
+        kept = self.output / STOPPED
+        counters = {"student": self.done.student, "critic": self.done.critic, "term": term}
+        save_checkpoint(kept, {"x0": batch.x0, "caption": batch.caption}, counters)
+        raise UserError(
+            f"update {self.done.student + 1}: the {what} of term {term!r} is {value}; training stopped, its batch is "
+            f"in {kept}. The last checkpoint is untouched: lower the learning rate or the term's weight"
+        )
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations times clips that the run has spent so far, those of all processes."""
+        spent = sum(field.spent for field in self.fields.values()) * self.accelerator.num_processes
+        return self.spent_before + spent
 
     def _step(self, optimizer: torch.optim.Optimizer, parameters: list[torch.Tensor], learning_rate: float) -> None:
         if self.recipe.gradient_clip > 0:
@@ -186,7 +231,12 @@ class Trainer:
                 tensors = self._networks_and_optimizers()
                 check_finite(tensors, self.output / CHECKPOINT)
                 tensors |= {f"generator.{rank}": state for rank, state in enumerate(states)}
-                counters = {"student": now, "critic": self.done.critic, "configuration": self.fingerprint}
+                counters = {
+                    "student": now,
+                    "critic": self.done.critic,
+                    "evaluations": self.evaluations,
+                    "configuration": self.fingerprint,
+                }
                 save_checkpoint(self.output / CHECKPOINT, tensors, counters)
 
     def _networks_and_optimizers(self) -> dict[str, torch.Tensor]:
@@ -195,10 +245,11 @@ class Trainer:
             **with_prefix("average", self.average_module.state_dict()),
             **with_prefix("student_optimizer", optimizer_tensors(self.student_optimizer)),
         }
-        if self.fake_module is not None:
-            tensors |= with_prefix("fake", self.fake_module.state_dict())
-            tensors |= with_prefix("fake_optimizer", optimizer_tensors(self.fake_optimizer))
-        return tensors
+        for name, module in self.critic_modules.items():
+            tensors |= with_prefix(name, module.state_dict())
+        if self.critic_modules:
+            tensors |= with_prefix("critic_optimizer", optimizer_tensors(self.critic_optimizer))
+        return tensors | with_prefix("method", self.method.state_dict())
 
     def _resume(self) -> None:
         path = self.output / CHECKPOINT
@@ -214,21 +265,24 @@ class Trainer:
         self.student_module.load_state_dict(without_prefix("student", tensors))
         self.average_module.load_state_dict(without_prefix("average", tensors))
         load_optimizer_tensors(self.student_optimizer, without_prefix("student_optimizer", tensors))
-        if self.fake_module is not None:
-            self.fake_module.load_state_dict(without_prefix("fake", tensors))
-            load_optimizer_tensors(self.fake_optimizer, without_prefix("fake_optimizer", tensors))
+        for name, module in self.critic_modules.items():
+            module.load_state_dict(without_prefix(name, tensors))
+        if self.critic_modules:
+            load_optimizer_tensors(self.critic_optimizer, without_prefix("critic_optimizer", tensors))
+        self.method.load_state_dict(without_prefix("method", tensors))
         states = without_prefix("generator", tensors)
         if len(states) != self.accelerator.num_processes:
             raise UserError(f"{path} was written by {len(states)} processes; start as many, or delete it")
         self.generator.set_state(states[str(self.accelerator.process_index)])
         self.done = Done(int(counters["student"]), int(counters["critic"]))
+        self.spent_before = int(counters["evaluations"])
         log(f"continuing from update {self.done.student} of {self.recipe.updates}")
 
     def _discard(self) -> None:
         """Delete what another run left here, lest its student or snapshots be taken for this one's."""
         for name in ("student", "snapshots"):
             shutil.rmtree(self.output / name, ignore_errors=True)
-        for name in (MANIFEST, LOG, CHECKPOINT):
+        for name in (MANIFEST, LOG, CHECKPOINT, STOPPED):
             (self.output / name).unlink(missing_ok=True)
 
     def _record(self, row: dict[str, float]) -> None:
@@ -261,6 +315,8 @@ class Trainer:
                 extra={
                     "student_updates": self.done.student,
                     "critic_updates": self.done.critic,
+                    "network_evaluations": self.evaluations,
+                    "peak_memory_gb": _peak_memory_gb(self.accelerator.device),
                     "resumed_at": resumed_at,
                     "processes": self.accelerator.num_processes,
                 },
@@ -270,6 +326,7 @@ class Trainer:
     def _fingerprint(self, teacher_folder: Path) -> str:
         """What the student's weights depend on: configuration, seed, data and the teacher's weights."""
         parts = {
+            "format": 2,
             "model": asdict(self.scale.model),
             "teacher_sampling": asdict(self.scale.teacher),
             "student_shift": self.scale.sampling.student_shift,
@@ -284,6 +341,14 @@ class Trainer:
 
 def _norm(tensors: list[torch.Tensor]) -> float:
     return float(torch.linalg.vector_norm(torch.stack([t.norm() for t in tensors])))
+
+
+def _peak_memory_gb(device: torch.device) -> float:
+    """The most memory held so far by this process: on the GPU, or all of it on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes, or KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 def _rounded(value: float | str) -> float | str:

@@ -8,13 +8,24 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from alice_repro.config import Recipe, Scale, as_settings, load_recipe, load_scale, split_settings
+from alice_repro.errors import unknown_name
 from alice_repro.models.source import locate
-from alice_repro.workflow.layout import CHECKOUT, Layout, arms_of, parse_arm
+from alice_repro.workflow.layout import (
+    CHECKOUT,
+    TEACHER_ARMS,
+    Layout,
+    StudentArm,
+    data_name,
+    parse_arm,
+    parse_data,
+    students_of,
+)
 
 NOTEBOOKS = CHECKOUT / "notebooks"
 SMALL = 50  # clips; an arm of fewer is over so soon that two jobs side by side beat one with all cores
@@ -27,6 +38,8 @@ _GUIDED = {
 _STEPS = ("teacher.steps", "teacher.shift")
 # How often training reports and saves changes nothing in its result.
 _NO_RESULT = ("recipe.checkpoint_every", "recipe.log_every")
+
+_WILDCARDS = ("data", "teacher", "recipe", "arm")
 
 
 def flat(values: Any, prefix: str = "") -> dict[str, Any]:
@@ -51,9 +64,10 @@ def dependencies(stage: str, scale: Scale, recipe: Recipe, teacher: str = "train
     values = flat(asdict(scale)) | {f"recipe.{key}": value for key, value in flat(as_settings(recipe)).items()}
     keys: list[str] = []
     if stage == "data":
-        keys = [*_VIDEO, *_GUIDED[teacher], *_STEPS, "prompts.source", "prompts.train", "data.samples_per_caption"]
+        keys = [*_VIDEO, "prompts.source", "prompts.train", "data.source", "data.samples_per_caption"]
+        keys += [*_GUIDED[teacher], *_STEPS, "data.seed"] if scale.data.source == "teacher" else []
         # The exact teacher is defined on the evaluation captions, and its students are trained on them.
-        keys += ["data.seed"] + (["prompts.evaluate"] if teacher == "exact" else [])
+        keys += ["prompts.evaluate"] if teacher == "exact" else []
     elif stage == "train":
         keys = [*_VIDEO, *_GUIDED[teacher], "sampling.student_shift"]
         keys += [key for key in values if key.startswith("recipe.") and key not in _NO_RESULT]
@@ -80,6 +94,8 @@ class Graph:
 
     Attributes:
         scale_name, settings: the scale preset and what ``--set`` changed.
+        variants: what is trained, by name: the settings that it has beside these (another recipe, options of it, other
+            training clips).
         teachers, seeds: which teachers are distilled, and the training runs of each.
         folder, root: see `Layout`.
         reference: the folder with a committed record per scale.
@@ -89,6 +105,7 @@ class Graph:
 
     scale_name: str
     settings: tuple[str, ...]
+    variants: Mapping[str, tuple[str, ...]]
     teachers: tuple[str, ...]
     seeds: tuple[int, ...]
     folder: str
@@ -102,7 +119,8 @@ class Graph:
         """From a mapping as `asdict` makes it, after a trip through JSON."""
         lists = {name: tuple(values[name]) for name in ("settings", "teachers", "seeds", "program")}
         paths = {name: Path(values[name]) for name in ("root", "reference", "file")}
-        return cls(scale_name=values["scale_name"], folder=values["folder"], **lists, **paths)
+        variants = {name: tuple(settings) for name, settings in values["variants"].items()}
+        return cls(scale_name=values["scale_name"], folder=values["folder"], variants=variants, **lists, **paths)
 
     @property
     def layout(self) -> Layout:
@@ -114,14 +132,35 @@ class Graph:
         """The resolved scale."""
         return load_scale(self.scale_name, split_settings(self.settings)[0])
 
-    @property
-    def recipe(self) -> Recipe:
-        """The resolved recipe of the scale."""
-        return load_recipe(self.scale.recipe, split_settings(self.settings)[1])
+    def settings_of(self, variant: str) -> tuple[str, ...]:
+        """All settings of a variant."""
+        if variant not in self.variants:
+            raise unknown_name("variant", variant, self.variants)
+        return (*self.settings, *self.variants[variant])
+
+    def resolve(self, variant: str) -> tuple[Scale, Recipe]:
+        """Scale and recipe of a variant."""
+        of_scale, of_recipe = split_settings(self.settings_of(variant))
+        scale = load_scale(self.scale_name, of_scale)
+        return scale, load_recipe(scale.recipe, of_recipe)
+
+    def data_of(self, teacher: str, variant: str) -> str:
+        """Name of the training clips of a variant."""
+        return data_name(teacher, self.resolve(variant)[0].data.source)
+
+    def students(self) -> list[tuple[str, str]]:
+        """(teacher, arm) of every student."""
+        resolved = {name: self.resolve(name)[1] for name in self.variants}
+        return [
+            (teacher, arm)
+            for teacher in self.teachers
+            for name, recipe in resolved.items()
+            for arm in students_of(name, recipe, self.seeds)
+        ]
 
     def arms(self) -> list[tuple[str, str]]:
         """(teacher, arm) of everything that is sampled and judged."""
-        return [(teacher, arm) for teacher in self.teachers for arm in arms_of(self.recipe, self.seeds)]
+        return [(teacher, arm) for teacher in self.teachers for arm in TEACHER_ARMS] + self.students()
 
     def weights(self) -> list[str]:
         """The teacher's weight files and, if prompts come from a file, that file: relative to the results."""
@@ -140,19 +179,40 @@ class Graph:
 
     def params(self, stage: str) -> dict[str, Callable[[Any], str]]:
         """One Snakemake parameter for each setting that the stage may depend on: "key = value", or nothing."""
-        scale, recipe = self.scale, self.recipe
+
+        @cache
+        def found(**chosen: str) -> dict[str, Any]:
+            return dependencies(stage, *self._resolved_for(chosen), chosen.get("teacher", ""), chosen.get("arm", ""))
 
         def parameter(key: str) -> Callable[[Any], str]:
             def text(wildcards: Any) -> str:
-                chosen = {name: wildcards[name] for name in ("teacher", "arm") if name in wildcards.keys()}
-                found = dependencies(stage, scale, recipe, **chosen)
-                return f"{key} = {found[key]!r}" if key in found else ""
+                chosen = {name: wildcards[name] for name in _WILDCARDS if name in wildcards.keys()}
+                if "data" in chosen:
+                    chosen["teacher"] = parse_data(chosen["data"])[0]
+                values = found(**chosen)
+                return f"{key} = {values[key]!r}" if key in values else ""
 
             return text
 
-        arms = ("teacher-full", "teacher-short", f"{recipe.name}-seed0")
-        keys = {key for t in _GUIDED for arm in arms for key in dependencies(stage, scale, recipe, t, arm)}
+        resolved = [self.resolve(name) for name in self.variants]
+        arms = (*TEACHER_ARMS, str(StudentArm(next(iter(self.variants)), 0)))
+        keys = {
+            key
+            for scale, recipe in resolved
+            for teacher in _GUIDED
+            for arm in arms
+            for key in dependencies(stage, scale, recipe, teacher, arm)
+        }
         return {key.replace(".", "_"): parameter(key) for key in sorted(keys)}
+
+    def _resolved_for(self, chosen: Mapping[str, str]) -> tuple[Scale, Recipe]:
+        """Scale and recipe that a job with these wildcards depends on."""
+        student = parse_arm(chosen["arm"]) if "arm" in chosen else None
+        variant = student.recipe if student else chosen.get("recipe", next(iter(self.variants)))
+        scale, recipe = self.resolve(variant)
+        if "data" in chosen:
+            scale = replace(scale, data=replace(scale.data, source=parse_data(chosen["data"])[1]))
+        return scale, recipe
 
     def run_of(self, arm: str) -> str | None:
         """The training run of an arm, as the end of a path; None for an arm of the teacher."""

@@ -16,7 +16,7 @@ _STUDENT_ARM = re.compile(r"(?P<recipe>.+)-seed(?P<seed>\d+)(?:-at-(?P<update>\d
 
 @dataclass(frozen=True)
 class StudentArm:
-    """A student by its recipe and run; `update` is None at the end of training, else that of a snapshot."""
+    """A student by its recipe (or a variant of it) and run; `update` is None at the end, else that of a snapshot."""
 
     recipe: str
     seed: int
@@ -47,10 +47,20 @@ def snapshot_updates(recipe: Recipe) -> list[int]:
     return sorted({round(share * recipe.updates) for share in recipe.snapshots})
 
 
-def arms_of(recipe: Recipe, seeds: tuple[int, ...]) -> list[str]:
-    """The arms of one teacher: all its steps, few steps, and each run's student at its end and at its snapshots."""
-    students = [StudentArm(recipe.name, seed, at) for seed in seeds for at in (None, *snapshot_updates(recipe))]
-    return [*TEACHER_ARMS, *map(str, students)]
+def students_of(name: str, recipe: Recipe, seeds: tuple[int, ...]) -> list[str]:
+    """Each run's student at its end and at its snapshots; ``name`` is that of the recipe, or of a variant of it."""
+    return [str(StudentArm(name, seed, at)) for seed in seeds for at in (None, *snapshot_updates(recipe))]
+
+
+def data_name(teacher: str, source: str) -> str:
+    """Name of training clips: TEACHER for the teacher's own samples, TEACHER-clean for clean clips."""
+    return teacher if source == "teacher" else f"{teacher}-{source}"
+
+
+def parse_data(name: str) -> tuple[str, str]:
+    """Teacher and ``data.source`` of `data_name`."""
+    teacher, _, source = name.partition("-")
+    return teacher, source or "teacher"
 
 
 @dataclass(frozen=True)
@@ -80,9 +90,9 @@ class Layout:
         """Where a notebook that is run by hand puts what it makes, so that the workflow never takes it for its own."""
         return Layout(f"{self.folder}/by_hand", self.root)
 
-    def data(self, teacher: str) -> Path:
-        """The stored samples of a teacher."""
-        return self.results / "data" / teacher
+    def data(self, name: str) -> Path:
+        """Training clips by their `data_name`."""
+        return self.results / "data" / name
 
     def run(self, teacher: str, recipe: str, seed: int) -> Path:
         """A training run."""

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import IO
 
 from alice_repro.config import load_recipe, load_scale, split_settings
 from alice_repro.data.prompts import SPLITS, prompts_for
+from alice_repro.distill.registry import build_method
 from alice_repro.errors import UserError, unknown_name
 from alice_repro.files import write_json
 from alice_repro.models.source import locate
@@ -71,6 +72,7 @@ def plan(
     scale: str,
     settings: Sequence[str] = (),
     *,
+    variants: Mapping[str, Sequence[str]] | None = None,
     teachers: Sequence[str] = (),
     seeds: Sequence[int] = (0,),
     folder: str = "",
@@ -79,6 +81,7 @@ def plan(
     """Check everything that can be checked before any work, and return the graph.
 
     Args:
+        variants: what is trained, by name, as settings beside the given ones; the scale's own recipe if not given.
         teachers: instead of those of the scale.
         folder: instead of the scale's name, below ``results``.
 
@@ -88,7 +91,7 @@ def plan(
     settings = tuple(_absolute(setting) for setting in settings)
     of_scale, of_recipe = split_settings(settings)
     preset = load_scale(scale, of_scale)
-    load_recipe(preset.recipe, of_recipe)
+    variants = dict(variants) if variants else {load_recipe(preset.recipe, of_recipe).name: ()}
     teachers = tuple(teachers or preset.protocol.teachers)
     for teacher in teachers:
         if teacher not in TEACHERS:
@@ -99,9 +102,10 @@ def plan(
     if not NOTEBOOKS.is_dir():
         raise UserError(f"{NOTEBOOKS} does not exist: reproducing needs a checkout, installed with `make setup`")
     layout = Layout(folder or scale, root)
-    return Graph(
+    graph = Graph(
         scale_name=scale,
         settings=settings,
+        variants={name: tuple(more) for name, more in variants.items()},
         teachers=teachers,
         seeds=tuple(seeds),
         folder=layout.folder,
@@ -110,6 +114,10 @@ def plan(
         file=layout.results / ".workflow" / "graph.json",
         program=STEP,
     )
+    for variant in graph.variants:
+        resolved, recipe = graph.resolve(variant)
+        build_method(recipe, resolved.sampling.student_shift)
+    return graph
 
 
 def ensure(folder: str | Path, scale: str, settings: Sequence[str], file: str = "manifest.json") -> Path:

@@ -49,11 +49,11 @@ def oracle_reading(frames: np.ndarray, caption: str) -> DataFrame:
 
 def sample_sheet(scale: Scale, folder: Path) -> bytes:
     """PNG of the first stored samples of as many captions, decoded."""
-    from alice_repro.data.teacher_samples import TeacherSamples
+    from alice_repro.data.training_clips import TrainingClips
     from alice_repro.models.loading import load_teacher
     from alice_repro.workflow.stages import decode
 
-    samples = TeacherSamples.load(folder)
+    samples = TrainingClips.load(folder)
     captions = samples.caption.tolist()
     rows = [captions.index(caption) for caption in sorted(set(captions))[:SHOWN]]
     clips = decode(load_teacher(scale.model), samples.latents[rows])

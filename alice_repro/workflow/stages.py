@@ -1,4 +1,4 @@
-"""The stages that notebooks and commands run: teacher samples and videos. Each is a function of files."""
+"""The stages that notebooks and commands run: training clips and videos. Each is a function of files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import torch
 
 from alice_repro.config import Scale
 from alice_repro.data.prompts import prompts_for
-from alice_repro.data.teacher_samples import TeacherSamples
+from alice_repro.data.training_clips import TrainingClips
+from alice_repro.data.world_clips import clean_clips
 from alice_repro.errors import UserError, unknown_name
 from alice_repro.files import atomic_folder, atomic_path
 from alice_repro.flow.noise import ClipNoise, clip_seed
@@ -26,21 +27,47 @@ from alice_repro.sampling.teacher import sample_euler
 from alice_repro.training.setup import teacher_velocity
 from alice_repro.workflow.layout import TEACHER_ARMS
 
+SOURCES = ("teacher", "clean")
 TRAIN_SPLIT_BASE = 1_000  # keeps the noise of training samples apart from that of evaluation clips
 
 
-def make_teacher_samples(scale: Scale, teacher: str, output: Path) -> None:
-    """Sample the multi-step teacher on the training captions and store latents: the only data that students see.
+def make_training_clips(scale: Scale, teacher: str, output: Path) -> None:
+    """Store latents on the training captions, the only data that students see: the teacher's samples or clean clips.
 
     The exact teacher is defined on a finite list of captions, so its students are trained on the evaluation captions;
-    the trained teacher's are trained on captions whose tuples are not evaluated.
+    the trained teacher's are trained on captions whose tuples are not evaluated. Of clean clips there are as many.
+
+    Raises:
+        UserError: unknown ``data.source``; clean clips of captions that are not the world's.
     """
+    if scale.data.source not in SOURCES:
+        raise unknown_name("data.source", scale.data.source, SOURCES)
     started = time.time()
     parts = load_teacher(scale.model)
     captions = prompts_for(scale.prompts, "evaluate" if teacher == "exact" else "train")
     repeats = scale.data.samples_per_caption
     if teacher == "exact":  # as many samples as the trained teacher gives
         repeats = round(repeats * scale.prompts.train / scale.prompts.evaluate)
+    caption = torch.arange(len(captions)).repeat_interleave(repeats)
+    if scale.data.source == "clean":
+        if scale.prompts.source != "world":
+            raise UserError("only the lab's world has clean clips: leave prompts.source at 'world', or data.source")
+        clips, evaluations = clean_clips(captions, repeats, parts.pipeline.vae)[0].flatten(0, 1), 0
+    else:
+        clips, evaluations = _teacher_samples(scale, teacher, parts, captions, repeats)
+    output.mkdir(parents=True, exist_ok=True)
+    TrainingClips(clips, caption, captions, evaluations).save(output)
+    write_manifest(
+        output, inputs={"teacher": parts.folder}, config={"scale": asdict(scale), "teacher": teacher},
+        seeds={"data": scale.data.seed}, extra={"clips": len(clips), "evaluations_per_clip": evaluations},
+        started=started,
+    )  # fmt: skip
+
+
+def _teacher_samples(
+    scale: Scale, teacher: str, parts: TeacherParts, captions: list[str], repeats: int
+) -> tuple[torch.Tensor, int]:
+    """Latents (captions * repeats, C, T, h, w) of the multi-step teacher, and network evaluations a clip."""
     rows = [(row, TRAIN_SPLIT_BASE + index) for row in range(len(captions)) for index in range(repeats)]
     velocity = teacher_velocity(scale, teacher, parts, captions)
     shape, latents, evaluations = parts.latent_shape(scale.model), [], 0
@@ -52,14 +79,7 @@ def make_teacher_samples(scale: Scale, teacher: str, output: Path) -> None:
             clean, evaluations = sample_euler(velocity, noise, caption, scale.teacher.steps, scale.teacher.shift)
             latents.append(clean)
             bar.advance(len(chunk))
-    samples = TeacherSamples(torch.cat(latents), torch.tensor([row for row, _ in rows]), captions, evaluations)
-    output.mkdir(parents=True, exist_ok=True)
-    samples.save(output)
-    write_manifest(
-        output, inputs={"teacher": parts.folder}, config={"scale": asdict(scale), "teacher": teacher},
-        seeds={"data": scale.data.seed}, extra={"clips": len(rows), "evaluations_per_clip": evaluations},
-        started=started,
-    )  # fmt: skip
+    return torch.cat(latents), evaluations
 
 
 def sample_arm(

@@ -17,6 +17,7 @@ from typing import Any
 from alice_repro.errors import UserError
 from alice_repro.files import read_json
 from alice_repro.workflow.graph import NOTEBOOKS, Graph
+from alice_repro.workflow.layout import parse_arm, parse_data
 from alice_repro.workflow.notebook import run_notebook
 
 FAILURES = "failures.jsonl"
@@ -44,18 +45,20 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def data_step(graph: Graph, teacher: str) -> tuple[str, str, dict[str, Any]]:
-    """Notebook, name of the executed copy, and parameters of the step that samples the teacher for training."""
-    parameters = _common(graph) | {"teacher": teacher, "output": _inside(graph, graph.layout.data(teacher))}
-    return "pipeline/data.ipynb", f"data-{teacher}", parameters
+def data_step(graph: Graph, name: str) -> tuple[str, str, dict[str, Any]]:
+    """Notebook, name of the executed copy, and parameters of the step that makes training clips."""
+    teacher, _ = parse_data(name)
+    variant = next(each for each in graph.variants if graph.data_of(teacher, each) == name)
+    parameters = _common(graph, variant) | {"teacher": teacher, "output": _inside(graph, graph.layout.data(name))}
+    return "pipeline/data.ipynb", f"data-{name}", parameters
 
 
 def train_step(graph: Graph, teacher: str, recipe: str, seed: str) -> tuple[str, str, dict[str, Any]]:
     """The same of a training run."""
-    parameters = _common(graph) | {
+    parameters = _common(graph, recipe) | {
         "teacher": teacher,
         "seed": int(seed),
-        "samples": _inside(graph, graph.layout.data(teacher)),
+        "samples": _inside(graph, graph.layout.data(graph.data_of(teacher, recipe))),
         "output": _inside(graph, graph.layout.run(teacher, recipe, int(seed))),
     }
     return "pipeline/train.ipynb", f"train-{teacher}-{recipe}-seed{seed}", parameters
@@ -63,8 +66,8 @@ def train_step(graph: Graph, teacher: str, recipe: str, seed: str) -> tuple[str,
 
 def sample_step(graph: Graph, teacher: str, arm: str) -> tuple[str, str, dict[str, Any]]:
     """The same of the videos of an arm."""
-    student = graph.layout.student(teacher, arm)
-    parameters = _common(graph) | {
+    student, parsed = graph.layout.student(teacher, arm), parse_arm(arm)
+    parameters = _common(graph, parsed.recipe if parsed else None) | {
         "teacher": teacher,
         "arm": arm,
         "student": "" if student is None else _inside(graph, student),
@@ -108,8 +111,10 @@ _STAGES = {
 }
 
 
-def _common(graph: Graph) -> dict[str, Any]:
-    return {"scale": graph.scale_name, "settings": list(graph.settings)}
+def _common(graph: Graph, variant: str | None) -> dict[str, Any]:
+    """What a person would type: the scale, and the settings (of a variant, if the step knows one)."""
+    settings = graph.settings if variant is None else graph.settings_of(variant)
+    return {"scale": graph.scale_name, "settings": list(settings)}
 
 
 def _inside(graph: Graph, path: Path) -> str:

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from alice_repro.config import load_lab_teacher_recipe, load_scale
-from alice_repro.data.exact_clips import exact_clips
 from alice_repro.data.prompts import prompts_for, world_captions
-from alice_repro.data.teacher_samples import SAMPLES, TeacherSamples
+from alice_repro.data.training_clips import SAMPLES, TrainingClips
+from alice_repro.data.world_clips import exact_clips
 from alice_repro.errors import UserError
 from alice_repro.models.codec import normalise_latents, to_unit_range
 from alice_repro.world.captions import parse_caption
@@ -72,33 +72,33 @@ def test_prompts_from_a_file(tmp_path):
 @pytest.fixture
 def samples():
     latents = torch.randn(4, 2, 1, 2, 2, generator=torch.Generator().manual_seed(0))
-    return TeacherSamples(latents, torch.tensor([0, 1, 1, 0]), ["a red ball", 'h\u00e9, "b"'], 100)
+    return TrainingClips(latents, torch.tensor([0, 1, 1, 0]), ["a red ball", 'h\u00e9, "b"'], 100)
 
 
-def test_teacher_samples_round_trip(samples, tmp_path):
+def test_training_clips_round_trip(samples, tmp_path):
     samples.save(tmp_path)
-    loaded = TeacherSamples.load(tmp_path)
+    loaded = TrainingClips.load(tmp_path)
     assert torch.equal(loaded.latents, samples.latents.half().float()) and loaded.latents.dtype == torch.float32
     assert torch.equal(loaded.caption, samples.caption)
     assert (loaded.captions, loaded.evaluations) == (samples.captions, 100)
 
 
 def test_damaged_samples_are_named(samples, tmp_path):
-    with pytest.raises(UserError, match="does not exist: sample the teacher first"):
-        TeacherSamples.load(tmp_path)
+    with pytest.raises(UserError, match="does not exist: make the training clips first"):
+        TrainingClips.load(tmp_path)
     samples.save(tmp_path)
     path = tmp_path / SAMPLES
     whole = path.read_bytes()
     path.write_bytes(whole[:-5])
     with pytest.raises(UserError, match="samples.safetensors is truncated"):
-        TeacherSamples.load(tmp_path)
+        TrainingClips.load(tmp_path)
     save_file({"latents": torch.zeros(1), "caption": torch.zeros(1)}, path)
-    with pytest.raises(UserError, match="samples.safetensors is .*not a file of teacher samples"):
-        TeacherSamples.load(tmp_path)
+    with pytest.raises(UserError, match="samples.safetensors is .*not a file of training clips"):
+        TrainingClips.load(tmp_path)
     samples.latents[2, 0] = float("nan")
     samples.save(tmp_path)
     with pytest.raises(UserError, match="samples.safetensors holds numbers that are not finite"):
-        TeacherSamples.load(tmp_path)
+        TrainingClips.load(tmp_path)
 
 
 def test_exact_clips_are_the_encoded_scenes(codec):

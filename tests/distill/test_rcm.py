@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -40,7 +38,7 @@ def setting(count=4, seed=0):
 
 
 def method_of(**changes):
-    return build_method(replace(RECIPE, **changes), 5.0)
+    return build_method(load_recipe("rcm", tuple(f"{key}={value}" for key, value in changes.items())), 5.0)
 
 
 def test_stage_one_is_consistency_alone():
@@ -59,18 +57,19 @@ def test_stage_two_has_both_terms_at_100_to_1():
     terms = method.terms(networks, batch, SECOND, START)
     assert {name: weight for name, (weight, _) in terms.items()} == {"consistency": 100.0, "score": 1.0}
     assert method.has_critic
-    halved = replace(SECOND, consistency=0.5, score=0.05)
+    halved = load_recipe("rcm", ("stages.1.consistency=0.5", "stages.1.score=0.05")).stages[1]
     assert [weight for weight, _ in method.terms(networks, batch, halved, START).values()] == [50.0, 0.05]
 
 
 @pytest.mark.parametrize("name, terms, critic", [("scm", ["consistency"], False), ("dmd", ["score"], True)])
 def test_each_term_alone_is_a_method(name, terms, critic):
-    method = method_of(method=name)
+    recipe = load_recipe(name)
+    method, stage = build_method(recipe, 5.0), recipe.stages[0]
     networks, batch = setting()
-    assert list(method.terms(networks, batch, SECOND, START)) == terms and method.has_critic == critic
+    assert list(method.terms(networks, batch, stage, START)) == terms and method.has_critic == critic
     if name == "scm":
         with pytest.raises(TypeError, match="no critic"):
-            method.critic_loss(networks, batch, SECOND, START)
+            method.critic_loss(networks, batch, stage, START)
 
 
 def test_the_score_term_compares_fake_and_teacher():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from fields import Exact, GaussianStudent, descend
 
-from alice_repro.config import RegressionOptions, load_recipe
+from alice_repro.config import load_recipe
 from alice_repro.distill.method import Batch, Networks, Progress
 from alice_repro.distill.registry import build_method
 from alice_repro.distill.regression import regression_loss
@@ -27,7 +27,7 @@ def two_modes(generator, count=256):
 
 
 def method(student_input):
-    return build_method(replace(RECIPE, regression=RegressionOptions(student_input)), 5.0)
+    return build_method(load_recipe("regression", (f"student_input={student_input}",)), 5.0)
 
 
 def test_loss_is_the_squared_distance():

@@ -16,7 +16,7 @@ import torch
 from accelerate.state import AcceleratorState
 
 from alice_repro.config import load_recipe
-from alice_repro.data.teacher_samples import SAMPLES, TeacherSamples
+from alice_repro.data.training_clips import SAMPLES, TrainingClips
 from alice_repro.errors import UserError
 from alice_repro.files import sha256_file
 from alice_repro.manifest import read_manifest, verify_manifest
@@ -174,7 +174,7 @@ def test_a_changed_configuration_starts_afresh(trainer, tmp_path):
 
 def test_an_older_student_is_not_taken_for_the_new_one(trainer, whole, tmp_path):
     shutil.copytree(whole, tmp_path / "run")
-    changed = replace(RECIPE, norm_constant=0.7)
+    changed = replace(RECIPE, options=RECIPE.options | {"norm_constant": 0.7})
     run_killed(lambda: trainer(tmp_path / "run", changed).run(), Trainer, "_record", 1)
     left = {p.name for p in (tmp_path / "run").iterdir() if not p.name.startswith(".")}
     assert not left & {"student", "snapshots", "manifest.json", "checkpoint.safetensors"}
@@ -195,12 +195,12 @@ def test_what_the_weights_depend_on(trainer, tiny_scale, tiny_samples, tmp_path)
     assert fingerprint(recipe={"checkpoint_every": 5, "log_every": 3}) == base
     other = tmp_path / "other"
     other.mkdir()
-    samples = TeacherSamples.load(tiny_samples)
+    samples = TrainingClips.load(tiny_samples)
     replace(samples, latents=samples.latents + 0.1).save(other)
     changed = [
         fingerprint(replace(tiny_scale, sampling=replace(sampling, student_shift=sampling.student_shift + 1))),
         fingerprint(replace(tiny_scale, teacher=replace(teacher, guidance=teacher.guidance + 1))),
-        fingerprint(recipe={"score_scale": RECIPE.score_scale + 1}),
+        fingerprint(recipe={"options": RECIPE.options | {"score_scale": 2.0}}),
         fingerprint(seed=1),
         fingerprint(teacher="exact"),
         fingerprint(samples=other),
@@ -218,11 +218,24 @@ def test_broken_data_and_checkpoints_are_user_errors(trainer, whole, tmp_path):
         trainer(tmp_path / "run", samples=tmp_path)
 
 
-def test_weights_that_are_not_finite_stop_the_run(trainer, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run_with_step_term_and_batch(trainer, tmp_path, tiny_samples):
     stages = tuple(replace(stage, learning_rate=float("inf")) for stage in RECIPE.stages)
-    with pytest.raises(UserError, match="not finite"):
+    with pytest.raises(UserError, match=r"update 2: the loss of term 'consistency' is nan; .*stopped\.safetensors"):
         trainer(tmp_path, replace(RECIPE, stages=stages)).run()
+    tensors, counters = load_checkpoint(tmp_path / "stopped.safetensors")
+    assert counters == {"student": 1, "critic": 0, "term": "consistency"}
+    stored = TrainingClips.load(tiny_samples)
+    assert all(any(torch.equal(clip, other) for other in stored.latents) for clip in tensors["x0"])
     assert not (tmp_path / "checkpoint.safetensors").exists() and not (tmp_path / "student").exists()
+
+
+def test_a_broken_clip_in_the_data_stops_the_run_at_its_batch(trainer, tmp_path):
+    """Its residual counts 0 in the loss, but what went through the network spoils the gradient."""
+    training = trainer(tmp_path / "run", replace(RECIPE, stages=(replace(FIRST, batch=64),)))
+    training.data.latents[0] = float("nan")
+    with pytest.raises(UserError, match=r"update 1: the gradient of term 'consistency' is nan"):
+        training.run()
+    assert (tmp_path / "run" / "stopped.safetensors").exists()
 
 
 def test_the_exact_teacher_supervises_too(tiny_scale, codec, tmp_path):
@@ -233,7 +246,7 @@ def test_the_exact_teacher_supervises_too(tiny_scale, codec, tmp_path):
     scale = load_scale("smoke", (source, "teacher.exact_clips=2"))
     captions = ["a red ball falls in the studio", "a blue box slides in the gym"]
     latents = torch.randn(4, 16, 5, 8, 8, generator=torch.Generator().manual_seed(1))
-    TeacherSamples(latents, torch.arange(4) % 2, captions, 8).save(tmp_path)
+    TrainingClips(latents, torch.arange(4) % 2, captions, 8).save(tmp_path)
     stages = tuple(replace(stage, updates=1, batch=2) for stage in RECIPE.stages)
     Trainer(scale, replace(RECIPE, stages=stages), "exact", 0, tmp_path, tmp_path / "run").run()
     assert [row["stage"] for row in rows(tmp_path / "run")] == ["stage1", "stage2"]
@@ -267,12 +280,12 @@ source, samples, output, form = sys.argv[1:]
 sizes = ("model.height=32", "model.width=32", "model.frames=5", "teacher.steps=4", "prompts.train=3")
 scale = load_scale("smoke", (f"model.source={source}", *sizes))
 recipe = load_recipe("rcm_smoke", ("stages.0.updates=3", "stages.1.updates=3"))
-recipe = replace(recipe, form=form, checkpoint_every=2, log_every=1)
+recipe = replace(recipe, options=recipe.options | {"form": form}, checkpoint_every=2, log_every=1)
 trainer = Trainer(scale, recipe, "trained", 0, Path(samples), Path(output))
 trainer.run()
 digest = hashlib.sha256()
-for module in (trainer.student_module, trainer.average_module, trainer.fake_module):
-    for p in module.parameters() if module is not None else ():
+for module in (trainer.student_module, trainer.average_module, *trainer.critic_modules.values()):
+    for p in module.parameters():
         digest.update(p.detach().numpy().tobytes())
 rank = trainer.accelerator.process_index
 assert trainer.accelerator.num_processes == 2
@@ -293,6 +306,6 @@ def test_two_processes_agree(form, tiny_lab, tiny_samples, trainer, tmp_path):
     assert result.returncode == 0, result.stdout + result.stderr
     assert (output / "rank0").read_text() == (output / "rank1").read_text()
     assert read_manifest(output)["extra"]["processes"] == 2 and len(rows(output)) == 6
-    recipe = replace(load_recipe("rcm_smoke", ("stages.0.updates=3", "stages.1.updates=3")), form=form)
+    recipe = load_recipe("rcm_smoke", ("stages.0.updates=3", "stages.1.updates=3", f"form={form}"))
     with pytest.raises(UserError, match="written by 2 processes"):
         trainer(output, recipe).run()

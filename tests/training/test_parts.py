@@ -8,7 +8,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from alice_repro.config import load_recipe
+from alice_repro.distill.registry import build_method
 from alice_repro.errors import UserError
+from alice_repro.models.discriminator import Discriminator
+from alice_repro.models.loading import load_teacher
 from alice_repro.models.velocity import ExactVelocity, NetworkVelocity
 from alice_repro.training.checkpoint import (
     load_checkpoint,
@@ -111,21 +115,43 @@ def test_a_failed_write_leaves_the_older_checkpoint(tmp_path):
     assert load_checkpoint(path)[1] == {"student": 1} and [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+def method(name):
+    return build_method(load_recipe(name), 5.0)
+
+
 def test_start_of_a_distillation(tiny_scale):
     captions = ["a red ball falls in the studio", "a blue box slides in the gym"]
-    start = prepare(tiny_scale, "trained", captions, with_fake=True)
+    start = prepare(tiny_scale, "trained", captions, method("dmd"))
     copies = [start.student, start.average, start.fake]
     for copy in copies:
         pairs = list(zip(copy.parameters(), start.parts.transformer.parameters(), strict=True))
         assert all(torch.equal(a, b) and a.data_ptr() != b.data_ptr() for a, b in pairs)
     assert [all(p.requires_grad for p in copy.parameters()) for copy in copies] == [True, False, True]
     assert isinstance(start.teacher, NetworkVelocity) and start.teacher.evaluations == 2
-    assert prepare(tiny_scale, "trained", captions, with_fake=False).fake is None
+    assert start.head is None
+    plain = prepare(tiny_scale, "trained", captions, method("scm"))
+    assert plain.fake is None and plain.head is None
+
+
+def test_a_discriminator_reads_features_of_a_network_only(tiny_scale):
+    captions = ["a red ball falls in the studio"]
+    reads_teacher = build_method(load_recipe("dmd2", ("gan_features=teacher",)), 5.0)
+    start = prepare(tiny_scale, "trained", captions, reads_teacher)
+    tell = Discriminator(start.teacher, start.head)
+    x = torch.randn(2, 16, 2, 4, 4, requires_grad=True)
+    logits = tell(x, torch.full((2,), 0.5), torch.zeros(2).long())
+    assert logits.shape == (2,)
+    logits.sum().backward()
+    assert x.grad.abs().max() > 0 and all(p.grad is not None for p in start.head.parameters())
+    assert all(p.grad is None for p in start.teacher.transformer.parameters())
+    full = replace(tiny_scale, teacher=replace(tiny_scale.teacher, exact_clips=1))
+    with pytest.raises(UserError, match="the exact teacher is no network"):
+        prepare(full, "exact", captions, reads_teacher)
 
 
 def test_teachers_by_name(tiny_scale):
     captions = ["a red ball falls in the studio"]
-    parts = prepare(tiny_scale, "trained", captions, with_fake=False).parts
+    parts = load_teacher(tiny_scale.model)
     full = replace(tiny_scale, teacher=replace(tiny_scale.teacher, exact_clips=3))
     exact = teacher_velocity(full, "exact", parts, captions)
     assert isinstance(exact, ExactVelocity) and exact.clips.shape[:2] == (1, 3)

@@ -16,7 +16,7 @@ from alice_repro.files import read_json, write_json
 from alice_repro.manifest import read_manifest, verify_manifest
 from alice_repro.workflow import reproduce, step
 from alice_repro.workflow.graph import NOTEBOOKS, Graph, dependencies, flat
-from alice_repro.workflow.layout import Layout, StudentArm, arms_of, parse_arm
+from alice_repro.workflow.layout import Layout, StudentArm, data_name, parse_arm, parse_data, students_of
 from alice_repro.workflow.narrate import plain_reason
 from alice_repro.workflow.notebook import check_parameters, parameters_of, run_notebook
 from alice_repro.workflow.reference import copy_record
@@ -134,6 +134,7 @@ def test_two_builds_in_one_folder_are_refused(planned):
         ("teacher.steps=9", "data-trained data-exact full-trained full-exact table"),
         ("teacher.shift=2.0", "data-trained data-exact full-trained full-exact short-trained short-exact"),
         ("data.seed=1", "data-trained data-exact"),
+        ("data.source=clean", "data-trained data-exact"),
         ("prompts.train=5", "data-trained data-exact"),
         ("sampling.student_shift=4.0", "train-trained train-exact student-trained student-exact"),
         ("protocol.margin=1.0", "table"),
@@ -149,7 +150,7 @@ def test_each_setting_belongs_to_the_stages_that_read_it(setting, stages):
 
 def _all_dependencies(*settings: str) -> dict[str, dict]:
     graph = plan("smoke", settings)
-    scale, recipe = graph.scale, graph.recipe
+    scale, recipe = graph.resolve(next(iter(graph.variants)))
     arms = {"full": "teacher-full", "short": "teacher-short", "student": "rcm_smoke-seed0"}
     found = {"table": dependencies("table", scale, recipe)}
     for teacher in ("trained", "exact"):
@@ -173,13 +174,32 @@ def test_names_of_arms_say_where_their_student_is(tmp_path):
     assert layout.student("exact", "rcm-seed3") == run / "student"
     assert layout.student("exact", "rcm-seed3-at-000150") == run / "snapshots/update_000150"
     recipe = replace(load_recipe("rcm_smoke"), snapshots=(0.5, 0.75))
-    assert [parse_arm(arm) for arm in arms_of(recipe, (1,))[2:]] == [
-        StudentArm("rcm_smoke", 1),
-        StudentArm("rcm_smoke", 1, 3),
-        StudentArm("rcm_smoke", 1, 4),
+    assert [parse_arm(arm) for arm in students_of("rcm-clean", recipe, (1,))] == [
+        StudentArm("rcm-clean", 1),
+        StudentArm("rcm-clean", 1, 3),
+        StudentArm("rcm-clean", 1, 4),
     ]
     with pytest.raises(UserError, match="unknown arm 'teacher-fast'"):
         parse_arm("teacher-fast")
+
+
+@pytest.mark.parametrize("teacher", ["trained", "exact"])
+@pytest.mark.parametrize("source", ["teacher", "clean"])
+def test_training_clips_are_named_after_teacher_and_source(teacher, source):
+    assert parse_data(data_name(teacher, source)) == (teacher, source)
+
+
+def test_variants_share_the_clips_that_they_have_in_common(tmp_path):
+    variants = {"a": (), "b": ("recipe=dmd2_smoke",), "c": ("recipe=dmd2_smoke", "data.source=clean")}
+    graph = plan("smoke", ["recipe.gradient_clip=1.0"], variants=variants, seeds=(0, 1), root=tmp_path)
+    assert [graph.data_of("trained", name) for name in variants] == ["trained", "trained", "trained-clean"]
+    assert [graph.resolve(name)[1].method for name in variants] == ["rcm", "dmd2", "dmd2"]
+    assert all(graph.resolve(name)[1].gradient_clip == 1.0 for name in variants)
+    assert len(graph.students()) == 3 * 2 * 2  # each with a snapshot
+    with pytest.raises(UserError, match="did you mean 'dmd2_smoke'"):
+        plan("smoke", variants={"a": ("recipe=dmd2_smok",)}, root=tmp_path)
+    with pytest.raises(UserError, match="unknown key 'gan_weigh'"):
+        plan("smoke", variants={"a": ("recipe=dmd2_smoke", "recipe.gan_weigh=1")}, root=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,104 @@
+"""The ledger of training runs: what each run was, what it cost, how it went and how its students scored.
+
+Below the ledger's folder a run is ``<teacher>/<arm>/seedK.json`` (what and how much), ``seedK.scores.parquet`` (a row
+per video and checkpoint) and ``seedK.curve.parquet`` (a row per update).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from alice_repro.config import Recipe, Scale, as_settings
+from alice_repro.errors import UserError
+from alice_repro.evaluation.index import measures, read_scores
+from alice_repro.files import atomic_path, read_json, write_json
+from alice_repro.manifest import read_manifest
+
+_TRAINING = ("model", "teacher", "data")  # the parts of a scale that a run depends on
+ENTRY, SCORES, CURVE = ".json", ".scores.parquet", ".curve.parquet"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run by teacher, arm of the comparison, and seed."""
+
+    teacher: str
+    arm: str
+    seed: int
+
+    def stem(self, ledger: Path) -> Path:
+        """Path of its files without their endings."""
+        return ledger / self.teacher / self.arm / f"seed{self.seed}"
+
+
+def _file(ledger: Path, run: Run, ending: str) -> Path:
+    stem = run.stem(ledger)
+    return stem.with_name(stem.name + ending)
+
+
+def has_run(ledger: Path, run: Run, scale: Scale, recipe: Recipe) -> bool:
+    """Whether the ledger has a run that was trained as it would be trained now. (Its entry is written last.)"""
+    path = _file(ledger, run, ENTRY)
+    if not path.exists():
+        return False
+    config = read_json(path)["config"]
+    now = json.loads(json.dumps({"recipe": as_settings(recipe), "scale": asdict(scale)}))
+    return config["recipe"] == now["recipe"] and all(config["scale"][key] == now["scale"][key] for key in _TRAINING)
+
+
+def keep_run(ledger: Path, run: Run, results: Path, students: Mapping[str, int]) -> None:
+    """Copy what counts of a finished run from ``results`` into the ledger.
+
+    Args:
+        results: results/<folder> with ``runs`` and ``scores``.
+        students: name of each score table -> the updates that its student had had.
+    """
+    folder = results / "runs" / run.teacher / run.arm / f"seed{run.seed}"
+    entry = read_manifest(folder)
+    curve = pd.DataFrame(json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines())
+    tables = []
+    for name, updates in students.items():
+        scores = read_scores(results / "scores" / run.teacher / f"{name}.csv")
+        tables.append(scores[["prompt_id", "seed", *measures(scores)]].assign(update=updates))
+    run.stem(ledger).parent.mkdir(parents=True, exist_ok=True)
+    _write(pd.concat(tables, ignore_index=True), _file(ledger, run, SCORES))
+    _write(curve, _file(ledger, run, CURVE))
+    kept = {key: entry[key] for key in ("created", "wall_seconds", "device", "git", "environment") if key in entry}
+    outputs = {name: sha for name, sha in entry["outputs"].items() if name.startswith("student/")}
+    write_json(
+        _file(ledger, run, ENTRY),
+        {**asdict(run), **entry["extra"], "config": entry["config"], "student": outputs, **kept},
+    )
+
+
+def read_ledger(ledger: Path) -> list[dict]:
+    """Every run's entry, sorted by teacher, arm and seed.
+
+    Raises:
+        UserError: an entry is not readable.
+    """
+    entries = [read_json(path) for path in sorted(ledger.glob("*/*/seed*.json"))]
+    for entry in entries:
+        if not {"teacher", "arm", "seed", "student_updates", "network_evaluations"} <= entry.keys():
+            raise UserError(f"{ledger}: the entry {entry.get('arm', '?')} is no entry of a ledger; delete it")
+    return sorted(entries, key=lambda entry: (entry["teacher"], entry["arm"], entry["seed"]))
+
+
+def read_scores_of(ledger: Path, run: Run) -> pd.DataFrame:
+    """A run's scores: ``update``, ``prompt_id``, ``seed`` and a column a measure."""
+    return pd.read_parquet(_file(ledger, run, SCORES))
+
+
+def read_curve(ledger: Path, run: Run) -> pd.DataFrame:
+    """A run's training log, a row an update."""
+    return pd.read_parquet(_file(ledger, run, CURVE))
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        table.to_parquet(temporary, compression="zstd", index=False)

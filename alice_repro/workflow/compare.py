@@ -1,0 +1,70 @@
+"""Comparing methods: runs that the ledger lacks are made by the workflow, kept there, and reported by a notebook.
+
+The ledger, results/reference/<scale>/methods, is committed: a comparison that was stopped, here or on another machine,
+goes on from what is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from alice_repro.config import load_comparison
+from alice_repro.errors import UserError, unknown_name
+from alice_repro.progress import log
+from alice_repro.reporting.ledger import Run, has_run, keep_run
+from alice_repro.workflow.graph import Graph
+from alice_repro.workflow.layout import CHECKOUT, Layout, StudentArm, snapshot_updates
+from alice_repro.workflow.reference import SUFFIX
+from alice_repro.workflow.reproduce import build, plan
+
+
+def add_runs(
+    scale: str,
+    arms: Sequence[str],
+    teachers: Sequence[str],
+    seeds: Sequence[int],
+    settings: Sequence[str] = (),
+    cores: int | None = None,
+    root: Path = CHECKOUT,
+) -> list[Run]:
+    """Train, sample and measure what the ledger lacks, seed by seed, and keep it there.
+
+    Args:
+        arms: of the scale's comparison; all of them if none is named.
+
+    Raises:
+        UserError: an unknown arm, or settings: those of a comparison are in its file, the same for everyone.
+    """
+    if settings:
+        raise UserError("a comparison takes no settings: give it an arm of its own in alice_repro/comparisons")
+    known = load_comparison(scale).arms
+    for arm in arms:
+        if arm not in known:
+            raise unknown_name("arm", arm, known)
+    chosen = {arm: known[arm] for arm in arms or known}
+    made = []
+    for seed in seeds:
+        graph = plan(scale, variants=chosen, teachers=teachers, seeds=(seed,), folder=scale + SUFFIX, root=root)
+        runs = [Run(teacher, arm, seed) for teacher in graph.teachers for arm in graph.variants]
+        lacking = [run for run in runs if not has_run(ledger(scale, root), run, *graph.resolve(run.arm))]
+        if not lacking:
+            log(f"seed {seed}: {len(runs)} runs are in the ledger")
+            continue
+        build(graph, [f"scores/{run.teacher}/{name}.csv" for run in lacking for name in _students(graph, run)], cores)
+        for run in lacking:
+            keep_run(ledger(scale, root), run, graph.layout.results, _students(graph, run))
+        made += lacking
+    return made
+
+
+def ledger(scale: str, root: Path = CHECKOUT) -> Path:
+    """The folder of a scale's ledger."""
+    return Layout(f"reference/{scale}", root).results / "methods"
+
+
+def _students(graph: Graph, run: Run) -> dict[str, int]:
+    """Name of each score table of a run -> the updates that its student had had."""
+    recipe = graph.resolve(run.arm)[1]
+    ends = {None: recipe.updates} | {at: at for at in snapshot_updates(recipe)}
+    return {str(StudentArm(run.arm, run.seed, at)): updates for at, updates in ends.items()}
