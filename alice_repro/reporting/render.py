@@ -102,6 +102,7 @@ thead tr:last-child th { border-bottom: 1px solid var(--rule); }
 th, td { padding: .28rem .6rem .28rem 0; vertical-align: top; }
 tbody tr + tr td { border-top: 1px solid var(--hair); }
 .number { text-align: right; white-space: nowrap; }
+th.number { white-space: normal; }
 .edge { border-left: 1px solid var(--edge); padding-left: .7rem; }
 .notes { padding-left: 1.1rem; max-width: 50rem; }
 figure { margin: 1rem 0; } img, svg { max-width: 100%; height: auto; }
