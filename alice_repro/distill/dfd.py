@@ -23,7 +23,7 @@ import torch
 
 from alice_repro.config import Recipe, Stage
 from alice_repro.distill.dmd import dmd_gradient
-from alice_repro.distill.dmd2 import DMD2, DMD2Options, DMD2Weights
+from alice_repro.distill.dmd2 import DMD2, DMD2Options, ScoreWeight
 from alice_repro.distill.method import Batch, Networks
 from alice_repro.errors import UserError, unknown_name
 from alice_repro.flow.schedule import add_noise, expand, x0_from_velocity
@@ -50,7 +50,7 @@ class DFDOptions(DMD2Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DFDWeights(DMD2Weights):
+class DFDWeights(ScoreWeight):
     """``data_forcing``: p of Eq. 10, the share of a stage's updates whose teacher sees data."""
 
     data_forcing: float

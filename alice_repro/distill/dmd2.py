@@ -56,18 +56,16 @@ def fake_loss(
 
 
 @dataclass(frozen=True, kw_only=True)
-class DMD2Options:
-    """Options of DMD2 and of what stands on it.
+class ScoreOptions:
+    """Options of the score term and its critic.
 
     Attributes:
-        student_input: "rollout" (backward simulation) or "noised" (a noised stored clip, FastGen's default).
         fake_prediction: what the fake score's loss compares, "x0" (FastGen) or "velocity" (AVD).
         score_shift: shifted-uniform times at which the scores are compared.
         gan_features: whose features the discriminator reads: "none" (there is no discriminator), "teacher" or "fake".
         gan_weight: of the student's adversarial loss (FastGen 0.03).
     """
 
-    student_input: str
     fake_prediction: str
     score_shift: float
     gan_features: str
@@ -75,22 +73,28 @@ class DMD2Options:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DMD2Weights:
+class DMD2Options(ScoreOptions):
+    """``student_input``: "rollout" (backward simulation) or "noised" (a noised stored clip, FastGen's default)."""
+
+    student_input: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreWeight:
     """``score``: a stage's weight of the score term."""
 
     score: float
 
 
-class DMD2(Method):
-    """Method ``dmd2``: the score term on samples of a few-step student, and the fake score that goes with it."""
+class ScoreOfSamples(Method):
+    """The score term on samples of a few-step student, and the fake score that goes with it; ``sample`` makes them."""
 
-    Options, StageOptions = DMD2Options, DMD2Weights
+    StageOptions = ScoreWeight
     has_critic = True
 
     def __init__(self, recipe: Recipe, student_shift: float) -> None:
         super().__init__(recipe, student_shift)
         options = self.options
-        check_student_input(options.student_input)
         if options.fake_prediction not in FAKE_PREDICTIONS:
             raise unknown_name("fake_prediction", options.fake_prediction, FAKE_PREDICTIONS)
         if options.gan_features not in GAN_FEATURES:
@@ -102,7 +106,7 @@ class DMD2(Method):
 
     def critic_loss(self, networks: Networks, batch: Batch, stage: Stage, done: Progress) -> torch.Tensor:
         with torch.no_grad():
-            sample = self._sample(networks, batch, stage)
+            sample = self.sample(networks, batch, stage)
         t, eps = self._score_time(batch), batch.noise_like_x0()
         loss = fake_loss(batch.velocity(networks.fake), sample, eps, t, self.options.fake_prediction)
         if self.discriminator_features is None:
@@ -110,6 +114,10 @@ class DMD2(Method):
         tell = batch.velocity(networks.discriminator)
         real, generated = (tell(add_noise(clip, eps, t), t) for clip in (batch.x0, sample))
         return loss + discriminator_loss(real, generated)
+
+    def sample(self, networks: Networks, batch: Batch, stage: Stage) -> torch.Tensor:
+        """G, (B, C, T, H, W), with gradient through the student's last evaluation."""
+        raise TypeError(f"{type(self).__name__} makes no samples")
 
     def sample_losses(
         self, networks: Networks, batch: Batch, stage: Stage, eps: torch.Tensor, t: torch.Tensor
@@ -139,16 +147,26 @@ class DMD2(Method):
         x0_teacher = x0_from_velocity(x_t, networks.teacher(x_t, t, batch.caption), t)
         return dmd_gradient(x0_fake, x0_teacher, sample), {}
 
-    def _sample(self, networks: Networks, batch: Batch, stage: Stage) -> torch.Tensor:
-        return student_sample(networks, batch, stage.target_steps, self.student_shift, self.options.student_input)
-
     def _score_time(self, batch: Batch) -> torch.Tensor:
         return draw_score_time(len(batch.x0), self.options.score_shift, batch.generator).to(batch.x0.device)
 
     def _of_sample(self, networks: Networks, batch: Batch, stage: Stage) -> tuple[torch.Tensor, dict[str, float]]:
-        sample = self._sample(networks, batch, stage)
+        sample = self.sample(networks, batch, stage)
         t, eps = self._score_time(batch), batch.noise_like_x0()
         return joint_loss(sample, self.sample_losses(networks, batch, stage, eps, t))
+
+
+class DMD2(ScoreOfSamples):
+    """Method ``dmd2``."""
+
+    Options = DMD2Options
+
+    def __init__(self, recipe: Recipe, student_shift: float) -> None:
+        super().__init__(recipe, student_shift)
+        check_student_input(self.options.student_input)
+
+    def sample(self, networks: Networks, batch: Batch, stage: Stage) -> torch.Tensor:
+        return student_sample(networks, batch, stage.target_steps, self.student_shift, self.options.student_input)
 
 
 METHODS = {"dmd2": DMD2}
