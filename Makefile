@@ -4,6 +4,11 @@ SCALE ?= lab
 SET ?=
 TEACHERS ?= trained exact
 SEEDS ?= 0-4
+ARMS ?=
+METHOD ?= rcm
+TEACHER ?= trained
+SEED ?= 0
+CLIPS ?= teacher
 PYTEST_ARGS ?=
 .DEFAULT_GOAL := help
 
@@ -18,7 +23,7 @@ OPTIONS = --scale $(SCALE) $(foreach pair,$(SET),--set '$(pair)')
 # Another environment that is active in the shell must not leak into this one.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH CONDA_PREFIX PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup test test-slow lint audit lab lab-teacher reference reproduce-table4 reproduce-figure1 smoke clean-results
+.PHONY: help setup test test-slow lint audit lab lab-teacher reference train compare-methods reproduce-table4 reproduce-figure1 smoke clean-results
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -77,6 +82,12 @@ lab-teacher: $(READY) ## train the lab's teacher again (hours; a trained one is 
 reference: $(READY) ## add training runs to the committed record (SEEDS, TEACHERS; those that are there stay)
 	$(IN_VENV) alice-repro validate-oracle --out results/reference/$(SCALE)
 	$(IN_VENV) alice-repro reference --teachers $(TEACHERS) --seeds $(SEEDS) $(OPTIONS)
+
+train: $(READY) ## train one student by a method: METHOD=dfd (a recipe), TEACHER=trained|exact, SEED=0, CLIPS=teacher|clean
+	$(IN_VENV) alice-repro distil $(METHOD) --teacher $(TEACHER) --seed $(SEED) --clips $(CLIPS) $(OPTIONS)
+
+compare-methods: $(READY) ## add the runs that the ledger of methods lacks (ARMS, SEEDS, TEACHERS); tables, figures, verdicts
+	$(IN_VENV) alice-repro compare --scale $(SCALE) $(if $(ARMS),--arms $(ARMS)) --teachers $(TEACHERS) --seeds $(SEEDS)
 
 reproduce-table4: $(READY) ## train, sample and measure; print Table 4 of Alice with the verdicts
 	$(REPRODUCE) table04 $(OPTIONS)

@@ -67,6 +67,31 @@ def reference(
     print(f"{len(written)} files in results/reference/{scale}")
 
 
+def distil(
+    method: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="METHOD")],
+    /,
+    scale: str = "lab",
+    teacher: str = "trained",
+    seed: int = 0,
+    clips: str = "teacher",
+    settings: Settings = (),
+    cores: int | None = None,
+) -> None:
+    """Train one student by a method, sample it and measure it: all that this needs is made if it is not there.
+
+    Args:
+        method: a recipe, without the scale's ending: rcm, dmd2, dfd, avd ...
+        scale: a preset.
+        teacher: trained or exact.
+        seed: seed of the run.
+        clips: what it is trained on: teacher (its samples) or clean (the world's clips without defects).
+        cores: CPU cores to use; all of them if not given.
+    """
+    from alice_repro.workflow.distil import distil as run
+
+    run(method, scale, teacher, seed, clips, settings, cores)
+
+
 def compare(
     scale: str = "lab",
     arms: tuple[str, ...] = (),
@@ -75,19 +100,22 @@ def compare(
     settings: Settings = (),
     cores: int | None = None,
 ) -> None:
-    """Compare methods: make the runs that the committed ledger lacks. What is there is not made again.
+    """Compare methods: make the runs that the committed ledger lacks, then write tables, figures and verdicts.
+
+    What the ledger holds is not made again; with --seeds none nothing is made.
 
     Args:
         scale: a preset with a comparison.
         arms: those of the comparison, alice_repro/comparisons/SCALE.toml; all of them if none is named.
         teachers: trained, exact or both.
-        seeds: runs, such as "0-4" or "0 3 7".
+        seeds: runs, such as "0-4" or "0 3 7"; none.
         cores: CPU cores to use; all of them if not given.
     """
-    from alice_repro.workflow.compare import add_runs
+    from alice_repro.workflow.compare import add_runs, report
 
-    made = add_runs(scale, arms, teachers, _seeds(seeds), settings, cores)
+    made = add_runs(scale, arms, teachers, [] if seeds == ("none",) else _seeds(seeds), settings, cores)
     print(f"{len(made)} runs added to results/reference/{scale}/methods")
+    report(scale)
 
 
 def training_clips(scale: str, output: Path, teacher: str = "trained", settings: Settings = ()) -> None:
@@ -255,6 +283,7 @@ def scales() -> None:
 VERBS: tuple[Callable[..., None], ...] = (
     reproduce,
     reference,
+    distil,
     compare,
     training_clips,
     train,

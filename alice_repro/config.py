@@ -178,10 +178,37 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """What is trained to be compared at a scale: arm -> its settings beside those of the scale (``comparisons``)."""
+class ClaimInArms:
+    """A claim of a paper in terms of a comparison's arms; its endpoint is that of the claim (``papers``).
 
+    Attributes:
+        claim: "PAPER.CLAIM".
+        better: an arm.
+        worse: arms that it is said to beat, each.
+        equal: the claim is that they do not differ.
+
+    Beside students' arms there are "teacher-full" and "teacher-short", the untouched teacher at the student's steps.
+    """
+
+    claim: str
+    better: str
+    worse: tuple[str, ...]
+    equal: bool = False
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is trained to be compared at a scale (``comparisons/SCALE.toml``).
+
+    Attributes:
+        baseline: the arm that all others are compared with.
+        arms: arm -> its settings beside those of the scale.
+        claims: what is judged by it.
+    """
+
+    baseline: str
     arms: dict[str, tuple[str, ...]]
+    claims: tuple[ClaimInArms, ...]
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,23 @@ def superiority_verdict(
     return Verdict.LAB_INCONCLUSIVE
 
 
+def equivalence_verdict(
+    estimate: Estimate, margin: float = MARGIN, min_runs: int = MIN_RUNS, converged: bool = True
+) -> Verdict:
+    """Verdict on "X and Y do not differ": supports if the whole interval lies within the margin on either side,
+    contradicts if it lies on one side of 0 with an estimate of at least the margin.
+    """
+    if not converged:
+        return Verdict.NOT_CONVERGED
+    if estimate.runs < min_runs:
+        return Verdict.LAB_INCONCLUSIVE
+    if -margin < estimate.low and estimate.high < margin:
+        return Verdict.LAB_SUPPORTS
+    if (estimate.low > 0 or estimate.high < 0) and abs(estimate.value) >= margin:
+        return Verdict.LAB_CONTRADICTS
+    return Verdict.LAB_INCONCLUSIVE
+
+
 def combine_teachers(
     results: Mapping[str, tuple[Estimate, Verdict]], margin: float = MARGIN, min_runs: int = MIN_RUNS
 ) -> Verdict:

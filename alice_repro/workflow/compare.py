@@ -6,6 +6,7 @@ goes on from what is there.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from alice_repro.config import load_comparison
 from alice_repro.errors import UserError, unknown_name
 from alice_repro.progress import log
 from alice_repro.reporting.ledger import Run, has_run, keep_run
-from alice_repro.workflow.graph import Graph
+from alice_repro.reporting.methods import FOLDER
+from alice_repro.workflow.graph import NOTEBOOKS, Graph
 from alice_repro.workflow.layout import CHECKOUT, Layout, StudentArm, snapshot_updates
+from alice_repro.workflow.notebook import run_notebook
 from alice_repro.workflow.reference import SUFFIX
 from alice_repro.workflow.reproduce import build, plan
 
@@ -43,7 +46,7 @@ def add_runs(
         if arm not in known:
             raise unknown_name("arm", arm, known)
     chosen = {arm: known[arm] for arm in arms or known}
-    made = []
+    made: list[Run] = []
     for seed in seeds:
         graph = plan(scale, variants=chosen, teachers=teachers, seeds=(seed,), folder=scale + SUFFIX, root=root)
         runs = [Run(teacher, arm, seed) for teacher in graph.teachers for arm in graph.variants]
@@ -56,6 +59,28 @@ def add_runs(
             keep_run(ledger(scale, root), run, graph.layout.results, _students(graph, run))
         made += lacking
     return made
+
+
+def report(scale: str, root: Path = CHECKOUT) -> None:
+    """Execute the notebook on what the ledger holds: it writes tables and figures; then say where they lie."""
+    layout = Layout(scale, root)
+    parameters = {
+        "scale": scale,
+        "reference": os.path.relpath(ledger(scale, root).parent, root),
+        "results": os.path.relpath(layout.results, root),
+        "figures": os.path.relpath(layout.figures, root),
+    }
+    run_notebook(
+        NOTEBOOKS / "pipeline" / "compare.ipynb", layout.results / "notebooks" / "compare.ipynb", parameters, cwd=root
+    )
+    places = {
+        "Tables": f"{layout.results / FOLDER}/ (equal_updates, equal_evaluations, speed, claims)",
+        "Figures": f"{layout.figures / FOLDER}/",
+        "Notebook": f"{layout.results}/notebooks/compare.ipynb (as executed)",
+        "Ledger": f"{ledger(scale, root)}/ (a run: json, scores, curve)",
+    }
+    for name, place in places.items():
+        print(f"{name:<10}{os.path.relpath(place)}")
 
 
 def ledger(scale: str, root: Path = CHECKOUT) -> Path:

@@ -87,10 +87,11 @@ def evaluate_step(graph: Graph, teacher: str, arm: str) -> tuple[str, str, dict[
 
 
 def table_step(graph: Graph) -> tuple[str, str, dict[str, Any]]:
-    """The same of Table 4, Figure 1 and the report. Scores that belong to other settings are taken away first."""
+    """The same of Table 4, Figure 1 and the report. Scores of its recipe of other settings are taken away first."""
     wanted = {graph.layout.scores(teacher, arm) for teacher, arm in graph.arms()}
     for path in (graph.layout.results / "scores").glob("*/*.csv"):
-        if path not in wanted:
+        student = parse_arm(path.stem)
+        if path not in wanted and (student is None or student.recipe in graph.variants):
             path.unlink()
     parameters = {
         "scale": graph.scale_name,

@@ -1,0 +1,190 @@
+"""A comparison of fabricated runs with known answers: differences, gates, budgets, verdicts; and the ledger itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from fabricate import better, outcomes, score_table
+
+from alice_repro.config import ClaimInArms, Comparison, as_settings, load_recipe, load_scale
+from alice_repro.errors import UserError
+from alice_repro.files import write_json
+from alice_repro.reporting import comparison
+from alice_repro.reporting.comparison import load_methods
+from alice_repro.reporting.comparison_claims import judge_claims
+from alice_repro.reporting.comparison_sheets import equal_evaluations, equal_updates, speed
+from alice_repro.reporting.ledger import Run, has_run, read_ledger
+from alice_repro.reporting.methods import write_claims, write_figures, write_tables
+from alice_repro.verdicts import Verdict
+
+ARMS = {"dmd2": ("recipe=dmd2",), "dfd": ("recipe=dfd",), "avd": ("recipe=avd",)}
+CLAIM = ClaimInArms("dfd.fidelity-restored", "dfd", ("dmd2",))
+
+
+def world_table(right, arm, hue="slate"):
+    """With the open attributes: all clips of one hue, the others as the world has them."""
+    table = score_table(right, arm, 0)
+    n = np.arange(len(table)) % 20
+    table = table.assign(**{f"hue_{name}": float(name == hue) for name in ("slate", "sand", "sage", "rose")})
+    table = table.assign(side_left=(n < 13) * 1.0, side_right=(n >= 13) * 1.0)
+    table = table.assign(size_small=(n < 12) * 1.0, size_large=(n >= 12) * 1.0)
+    return table.assign(spin_clockwise=(n < 15) * 1.0, spin_counterclockwise=(n >= 15) * 1.0)
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """make(shift of each arm, drift of each arm, hue of each arm) -> Methods."""
+
+    def make(shifts, drift=None, hues=None, runs=5, teachers=("trained", "exact"), claims=(CLAIM,), evaluations=None):
+        base = outcomes(0.5, prompts=30)
+        for teacher in teachers:
+            for arm in ("teacher-full", "teacher-short"):
+                path = tmp_path / "scores" / teacher / f"{arm}.csv"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                world_table(base, arm).to_csv(path, index=False)
+            for arm, shift in shifts.items():
+                for run in range(runs):
+                    _write_run(tmp_path / "methods", Run(teacher, arm, run), base, shift, (drift or {}).get(arm, 0.0),
+                               (hues or {}).get(arm, "slate"), (evaluations or {}).get(arm, 1000))  # fmt: skip
+        monkeypatch.setattr(comparison, "load_comparison", lambda _: Comparison("dmd2", ARMS, tuple(claims)))
+        return load_methods("lab", tmp_path)
+
+    return make
+
+
+def _write_run(ledger, run, base, shift, drift, hue, evaluations):
+    stem = run.stem(ledger)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    tables = []
+    for update, points in ((100, shift - drift), (150, shift - drift), (200, shift)):
+        table = world_table(better(base, points, seed=run.seed), run.arm, hue).drop(columns=["video", "caption", "run"])
+        tables.append(table.drop(columns="arm").assign(update=update))
+    pd.concat(tables).to_parquet(stem.with_name(stem.name + ".scores.parquet"))
+    curve = pd.DataFrame({"update": range(1, 201), "score_loss": 1.0, "score_gradient_at_sample": 2.0})
+    curve = curve.assign(seconds=0.5 + run.seed, evaluations=[evaluations * i // 200 for i in range(1, 201)])
+    curve.to_parquet(stem.with_name(stem.name + ".curve.parquet"))
+    recipe = as_settings(load_recipe(run.arm))
+    extra = {"student_updates": 200, "critic_updates": 800, "network_evaluations": evaluations, "peak_memory_gb": 1.5}
+    config = {"scale": asdict(load_scale("lab")), "recipe": recipe, "teacher": run.teacher}
+    write_json(stem.with_name(stem.name + ".json"), {**asdict(run), **extra, "config": config})
+
+
+@pytest.mark.parametrize(
+    ("shift", "verdict"),
+    [(25.0, Verdict.LAB_SUPPORTS), (-25.0, Verdict.LAB_CONTRADICTS), (2.0, Verdict.LAB_INCONCLUSIVE)],
+)
+def test_a_planted_difference_decides_the_claim(made, shift, verdict):
+    methods = made({"dmd2": 5.0, "dfd": 5.0 + shift})
+    for teacher in methods.teachers:
+        found = methods.difference(teacher, "dfd", "dmd2")
+        assert found.estimate.value == pytest.approx(shift, abs=1.0) and found.estimate.runs == 5
+        assert methods.difference(teacher, "dmd2", "dfd").estimate.value == pytest.approx(-found.estimate.value)
+    assert judge_claims(methods)[0].verdict is verdict
+
+
+def test_no_verdict_from_few_runs_one_teacher_or_unsettled_students(made):
+    assert judge_claims(made({"dmd2": 0.0, "dfd": 25.0}, runs=4))[0].verdict is Verdict.LAB_INCONCLUSIVE
+    one = judge_claims(made({"dmd2": 0.0, "dfd": 25.0}, drift={"dfd": 8.0}))[0]
+    assert one.verdict is Verdict.NOT_CONVERGED and "dfd still moves" in one.reason
+
+
+def test_one_teacher_is_not_enough(made):
+    one = judge_claims(made({"dmd2": 0.0, "dfd": 25.0}, teachers=("trained",)))[0]
+    assert one.verdict is Verdict.LAB_INCONCLUSIVE
+
+
+def test_a_claim_without_runs_says_what_is_lacking(made):
+    one = judge_claims(made({"dmd2": 0.0}))[0]
+    assert one.verdict is Verdict.LAB_INCONCLUSIVE and "no run of dfd with the trained teacher" in one.reason
+
+
+def test_a_claim_falls_with_one_of_its_comparisons(made):
+    claim = ClaimInArms("avd.teacher-surpassed", "avd", ("dmd2", "dfd"))
+    judged = judge_claims(made({"dmd2": 0.0, "dfd": 40.0, "avd": 25.0}, claims=[claim]))[0]
+    assert judged.verdict is Verdict.LAB_CONTRADICTS
+    assert judged.estimates["dmd2", "exact"].value > 20 and judged.estimates["dfd", "exact"].value < -10
+
+
+def test_fewer_modes_are_further_from_the_truth_and_count_against_an_arm(made):
+    claim = ClaimInArms("dfd.diversity-restored", "dfd", ("dmd2",))
+    judged = judge_claims(made({"dmd2": 0.0, "dfd": 0.0}, hues={"dmd2": "rose"}, claims=[claim]))[0]
+    # Total variation of the hue: 0.95 if all are rose, 0.5 if all are slate; a quarter of the four attributes' mean.
+    assert judged.estimates["dmd2", "trained"].value == pytest.approx(100 * 0.45 / 4, abs=0.1)
+
+
+def test_equal_arms_are_equal_within_the_margin_only(made):
+    claim = ClaimInArms("dfd.weight-insensitive", "dfd", ("dmd2",), equal=True)
+    assert judge_claims(made({"dmd2": 5.0, "dfd": 30.0}, claims=[claim]))[0].verdict is Verdict.LAB_CONTRADICTS
+
+
+def test_luck_is_the_variance_over_the_noise_of_a_caption(made):
+    methods = made({"dmd2": 50.0})  # all right: no luck
+    assert methods.rate("trained", "dmd2", "seed_variance").estimate.value == 0
+    scores = methods.scores("trained", "teacher-full")
+    expected = scores.groupby("prompt_id")["endpoint"].var().mean()
+    assert methods.rate("trained", "teacher-full", "seed_variance").estimate.value == pytest.approx(100 * expected)
+
+
+def test_equal_budgets_take_the_nearest_checkpoint(made):
+    methods = made({"dmd2": 0.0, "dfd": 20.0}, drift={"dfd": 10.0}, evaluations={"dmd2": 1000, "dfd": 2000})
+    rows = {(row["teacher"], row["arm"]): row for row in equal_evaluations(methods).data}
+    assert rows["trained", "dmd2"]["updates"] == 200 and rows["trained", "dfd"]["updates"] == 100
+    assert rows["trained", "dfd"]["share_of_budget"] == 1.0
+    assert rows["trained", "dfd"]["endpoint"] == pytest.approx(60.0, abs=0.5)
+
+
+def test_tables_hold_what_was_planted(made):
+    methods = made({"dmd2": 0.0, "dfd": 20.0})
+    rows = {(row["teacher"], row["arm"]): row for row in equal_updates(methods).data}
+    assert rows["exact", "dfd"]["endpoint"] == pytest.approx(70, abs=0.5)
+    assert rows["exact", "dfd"]["baseline"] == pytest.approx(20, abs=0.5)
+    assert rows["exact", "dfd"]["teacher_4"] == pytest.approx(20, abs=0.5)
+    assert rows["exact", "teacher-short"]["baseline"] is None and rows["exact", "dmd2"]["runs"] == 5
+    cost = speed(methods).data[0]
+    assert (cost["seconds"], cost["memory"], cost["evaluations"]) == (0.5, 1.5, pytest.approx(1000 / 200 / 12))
+
+
+def test_everything_is_written(made, tmp_path):
+    methods = made({"dmd2": 0.0, "dfd": 20.0}, runs=2)
+    write_tables(methods, tmp_path / "results")
+    judged, _ = write_claims(methods, tmp_path / "results")
+    figures = write_figures(methods, tmp_path / "figures")
+    names = {path.name for path in (tmp_path / "results" / "methods").iterdir()}
+    assert {f"{stem}.{kind}" for stem in ("equal_updates", "equal_evaluations", "speed", "claims")
+            for kind in ("csv", "md", "html")} <= names  # fmt: skip
+    assert json.loads((tmp_path / "results/methods/claims.json").read_text())[0]["line"] == judged[0].line
+    assert {path.stem for path in figures} == {"endpoint", "training_trained", "training_exact"}
+
+
+def test_a_run_with_other_settings_is_not_taken_for_this_one(made, tmp_path):
+    made({"dmd2": 0.0}, runs=1)
+    run, ledger = Run("trained", "dmd2", 0), tmp_path / "methods"
+    scale, recipe = load_scale("lab"), load_recipe("dmd2")
+    assert has_run(ledger, run, scale, recipe)
+    assert not has_run(ledger, run, scale, replace(recipe, weight_decay=0.5))
+    assert not has_run(ledger, run, replace(scale, data=replace(scale.data, source="clean")), recipe)
+    assert has_run(ledger, run, replace(scale, summary="other words"), recipe)
+    assert not has_run(ledger, Run("trained", "dmd2", 1), scale, recipe)
+
+
+def test_an_empty_ledger_says_how_to_fill_it(tmp_path):
+    with pytest.raises(UserError, match="make compare-methods SCALE=lab"):
+        load_methods("lab", tmp_path)
+    assert read_ledger(tmp_path) == []
+
+
+@pytest.mark.parametrize("scale", ["lab", "smoke"])
+def test_the_claims_of_a_comparison_are_the_papers_and_its_arms_exist(scale):
+    from alice_repro.config import load_comparison
+    from alice_repro.papers import load_paper
+
+    known = load_comparison(scale)
+    assert known.baseline in known.arms
+    for claim in known.claims:
+        paper, _, name = claim.claim.partition(".")
+        assert load_paper(paper).claim(name).endpoint in comparison.ENDPOINTS
+        assert {claim.better, *claim.worse} <= {*known.arms, "teacher-full", "teacher-short"}
