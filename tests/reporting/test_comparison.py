@@ -51,7 +51,9 @@ def made(tmp_path, monkeypatch):
                     _write_run(tmp_path / "methods", Run(teacher, arm, run), base, shift, (drift or {}).get(arm, 0.0),
                                (hues or {}).get(arm, "slate"), (evaluations or {}).get(arm, 1000))  # fmt: skip
         monkeypatch.setattr(comparison, "load_comparison", lambda _: Comparison("dmd2", ARMS, tuple(claims)))
-        return load_methods("lab", tmp_path)
+        methods = load_methods("lab", tmp_path)
+        quick = replace(methods.scale.protocol, bootstrap=200)
+        return replace(methods, scale=replace(methods.scale, protocol=quick))
 
     return make
 
