@@ -84,7 +84,8 @@ def distil(
         scale: a preset.
         teacher: trained or exact.
         seed: seed of the run.
-        clips: what it is trained on: teacher (its samples) or clean (the world's clips without defects).
+        clips: what it is trained on: teacher (its samples), clean (the world's clips without defects), night or pastel
+            (clean clips in that style, to migrate a student to it).
         cores: CPU cores to use; all of them if not given.
     """
     from alice_repro.workflow.distil import distil as run

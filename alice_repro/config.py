@@ -63,7 +63,8 @@ class DataConfig:
     """The student's data.
 
     Attributes:
-        source: "teacher" (its samples) or "clean" (clips of the world without defects, as many).
+        source: "teacher" (its samples), "clean" (clips of the world without defects, as many), or the name of a style:
+            clean clips drawn in it, under captions that do not name it.
         samples_per_caption: clips a caption.
         seed: of the noise of the teacher's samples.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -23,18 +25,26 @@ def exact_clips(captions: list[str], count: int, codec: LabCodec) -> tuple[torch
     return _encode(captions, count, codec, EXACT_SEED, "web")
 
 
-def clean_clips(captions: list[str], count: int, codec: LabCodec) -> tuple[torch.Tensor, list[list[Scene]]]:
-    """``count`` clips of each caption without any defect; the result is as that of ``exact_clips``."""
-    return _encode(captions, count, codec, CLEAN_SEED, None)
+def clean_clips(
+    captions: list[str], count: int, codec: LabCodec, style: str = "flat"
+) -> tuple[torch.Tensor, list[list[Scene]]]:
+    """``count`` clips of each caption without any defect; the result is as that of ``exact_clips``.
+
+    Args:
+        style: how they are drawn, whatever their captions say: with captions that do not name it, clips to migrate a
+            student to that style.
+    """
+    return _encode(captions, count, codec, CLEAN_SEED, None, style)
 
 
 @torch.no_grad()
 def _encode(
-    captions: list[str], count: int, codec: LabCodec, seed: int, defect: str | None
+    captions: list[str], count: int, codec: LabCodec, seed: int, defect: str | None, style: str = "flat"
 ) -> tuple[torch.Tensor, list[list[Scene]]]:
     latents, scenes = [], []
     for text in captions:
-        drawn = [draw_scene(parse_caption(text), seed, index, defect) for index in range(count)]
+        caption = replace(parse_caption(text), style=style)
+        drawn = [draw_scene(caption, seed, index, defect) for index in range(count)]
         frames = np.stack([make_clip(scene).frames for scene in drawn])
         z = codec.encode(to_unit_range(torch.from_numpy(frames))).latent_dist.mode()
         latents.append(normalise_latents(z, codec.config))

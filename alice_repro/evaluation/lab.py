@@ -33,7 +33,7 @@ from alice_repro.progress import track
 from alice_repro.statistics import Estimate, proportion_interval
 from alice_repro.world import oracle, tracking, trajectory
 from alice_repro.world.captions import parse_caption
-from alice_repro.world.oracle import DEFECT_MEASURES, Measurement, measure
+from alice_repro.world.oracle import BACKGROUND_STYLES, DEFECT_MEASURES, Measurement, measure
 from alice_repro.world.scene import ATTRIBUTES, applies
 from alice_repro.world.trajectory import STILL
 
@@ -81,6 +81,10 @@ def score_measurement(seen: Measurement, caption: str) -> dict[str, float | str]
     put("multiple_objects", seen.multiple_objects if collides else None, "the caption names one object")
     smoothness = None if seen.roughness is None else 1.0 / (1.0 + seen.roughness)
     put("motion_smoothness_world", smoothness, "the object is not seen in three frames running")
+    error = None if seen.saturation is None else abs(seen.saturation)
+    put("saturation_error", error, "the object is not in its caption's colour")
+    for style in BACKGROUND_STYLES:
+        row[f"style_{style}"] = float(seen.style == style)
     for name in DEFECT_MEASURES:
         put(f"defect_{name}", seen.scores[name], "the motion cannot show it, or the object is not seen")
         row[f"flag_{name}"] = float(name in seen.flags)

@@ -38,6 +38,8 @@ ENDPOINTS = {
     "sound": Endpoint("sound", True, "sound, %"),
     "defect-rate": Endpoint("sound", True, "sound, %"),
     "dynamic-degree": Endpoint("dynamic_degree", True, "dynamic degree, %"),
+    "saturation-error": Endpoint("saturation_error", False, "error of the object's saturation, %"),
+    "style": Endpoint("style_night", True, "in the night style, %"),
     "variance-over-seeds": Endpoint(SEED_VARIANCE, False, "variance of the endpoint over a caption's noise, %"),
     "mode-coverage": Endpoint(MODE_DISTANCE, False, "distance to the known modes, %"),
 }

@@ -28,7 +28,7 @@ def distil(
 
     Args:
         method: name of a recipe, without the scale's ending.
-        clips: "teacher" (its samples) or "clean" (clips of the world without defects).
+        clips: "teacher" (its samples), "clean" (clips of the world without defects), or a style of clean clips.
 
     Raises:
         UserError: no recipe of this method for the scale, and what `plan` and `build` raise.

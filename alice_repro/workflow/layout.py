@@ -53,7 +53,7 @@ def students_of(name: str, recipe: Recipe, seeds: tuple[int, ...]) -> list[str]:
 
 
 def data_name(teacher: str, source: str) -> str:
-    """Name of training clips: TEACHER for the teacher's own samples, TEACHER-clean for clean clips."""
+    """Name of training clips: TEACHER for its own samples, TEACHER-SOURCE for others (clean clips, a style)."""
     return teacher if source == "teacher" else f"{teacher}-{source}"
 
 

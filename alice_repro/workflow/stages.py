@@ -27,7 +27,7 @@ from alice_repro.sampling.teacher import sample_euler
 from alice_repro.training.setup import teacher_velocity
 from alice_repro.workflow.layout import TEACHER_ARMS
 
-SOURCES = ("teacher", "clean")
+SOURCES = ("teacher", "clean", "night", "pastel")
 TRAIN_SPLIT_BASE = 1_000  # keeps the noise of training samples apart from that of evaluation clips
 
 
@@ -49,10 +49,11 @@ def make_training_clips(scale: Scale, teacher: str, output: Path) -> None:
     if teacher == "exact":  # as many samples as the trained teacher gives
         repeats = round(repeats * scale.prompts.train / scale.prompts.evaluate)
     caption = torch.arange(len(captions)).repeat_interleave(repeats)
-    if scale.data.source == "clean":
+    if scale.data.source != "teacher":
         if scale.prompts.source != "world":
             raise UserError("only the lab's world has clean clips: leave prompts.source at 'world', or data.source")
-        clips, evaluations = clean_clips(captions, repeats, parts.pipeline.vae)[0].flatten(0, 1), 0
+        style = "flat" if scale.data.source == "clean" else scale.data.source
+        clips, evaluations = clean_clips(captions, repeats, parts.pipeline.vae, style)[0].flatten(0, 1), 0
     else:
         clips, evaluations = _teacher_samples(scale, teacher, parts, captions, repeats)
     output.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ from alice_repro.files import read_toml
 from alice_repro.world.captions import COLOURS, SHAPES, Caption, parse_caption
 from alice_repro.world.defects import FLOOR_MOTIONS, FREE_MOTIONS
 from alice_repro.world.physics import outline
+from alice_repro.world.rendering import stylise
 from alice_repro.world.scene import HUES, RADII
 from alice_repro.world.tracking import Background, Track, chroma, estimate_background, track_block, track_object
 from alice_repro.world.trajectory import (
@@ -36,6 +37,7 @@ from alice_repro.world.trajectory import (
 
 CONSTANTS = Path(__file__).with_name("oracle.toml")
 SIZE = 64
+BACKGROUND_STYLES = ("flat", "night", "pastel")  # those that show in the background
 MOTIONS = ("fall", "bounce", "slide", "float", "orbit", "collide")
 DEFECT_MEASURES = (
     "gravity_reversed", "teleport", "vanish", "interpenetration", "flicker", "colour_drift", "blur", "frozen",
@@ -43,6 +45,7 @@ DEFECT_MEASURES = (
 _VANISH_WINDOW = 6  # frames
 _CLEAREST = 2  # views from which the shape is read; between key positions a linear codec smears what moves
 _COLOUR_REACH = 75.0  # 8-bit chroma units; the nearest two palette colours are 113 apart
+_HUE_REACH = 16.0  # 8-bit units, about a fifth of a background's brightness
 _SEARCH = 2  # pixels around the centroid in which a template may lie
 _TILE = 33  # edge of a shape template, pixels
 
@@ -63,6 +66,9 @@ class Measurement:
         hue, side, size, spin: the attributes that captions leave open; None where not applicable or not measurable.
         multiple_objects: the object in the caption's colour and the grey block are both there.
         travel: diagonal of the box around the object's path, pixels.
+        saturation: length of the object's chroma over that of its caption's colour, less 1: 0 = as drawn, above 0 =
+        oversaturated; None if the object is not in that colour.
+        style: "flat", "night" or "pastel", as the background's brightness and tone tell; None if it is like none.
         roughness: mean size of the path's second difference, pixels per frame squared; None if not seen long enough.
     """
 
@@ -81,6 +87,8 @@ class Measurement:
     spin: str | None
     multiple_objects: bool
     travel: float
+    saturation: float | None
+    style: str | None
     roughness: float | None
 
     @property
@@ -100,7 +108,8 @@ class Measurement:
         """One flat row: outcomes, defect scores by name, attributes."""
         names = ("object_shape", "object_colour", "motion", "shape_correct", "colour_correct", "motion_correct")
         outcomes = ("correct", "sound", "endpoint")
-        rest = ("shape_misfit", "hue", "side", "size", "spin", "multiple_objects", "travel", "roughness")
+        rest = ("shape_misfit", "hue", "side", "size", "spin", "multiple_objects", "travel")
+        rest += ("saturation", "style", "roughness")
         row = {name: getattr(self, name) for name in (*names, *outcomes)}
         row["flags"] = " ".join(self.flags)
         return row | self.scores | {name: getattr(self, name) for name in rest}
@@ -151,6 +160,8 @@ def measure(frames: np.ndarray, caption: str) -> Measurement:
         spin=_spin(path, motion, wanted.motion),
         multiple_objects=_block_there(block) and colour == wanted.colour,
         travel=travel(path),
+        saturation=_saturation(thing, wanted.colour) if colour == wanted.colour else None,
+        style=_style(background),
         roughness=roughness(thing.position),
     )
 
@@ -264,6 +275,22 @@ def _palette_colour(thing: Track) -> str | None:
     return list(COLOURS)[best] if np.median(distance[:, best]) < _COLOUR_REACH else None
 
 
+def _saturation(thing: Track, colour: str) -> float:
+    drawn = np.linalg.norm(chroma(np.array(COLOURS[colour], float)))
+    seen = np.median(np.linalg.norm(thing.chroma[thing.visible], axis=-1))
+    return float(seen / (_constants()["chroma_kept"] * drawn) - 1.0)
+
+
+def _style(background: Background) -> str | None:
+    """The style whose rendering of some background hue is nearest, if it is near."""
+    drawn = {
+        (style, hue): stylise(np.array(rgb, float), style) for style in BACKGROUND_STYLES for hue, rgb in HUES.items()
+    }
+    distance = {key: float(np.linalg.norm(background.colour - tone)) for key, tone in drawn.items()}
+    best = min(distance, key=distance.__getitem__)
+    return best[0] if distance[best] < _HUE_REACH else None
+
+
 def _block_there(block: Track) -> bool:
     return int(block.visible.sum()) >= len(block.visible) // 2
 
@@ -277,7 +304,7 @@ def _hue(background: Background) -> str | None:
     """The nearest background colour, if one is near (brightness apart by at most a fifth)."""
     distance = {name: float(np.linalg.norm(background.colour - rgb)) for name, rgb in HUES.items()}
     best = min(distance, key=distance.__getitem__)
-    return best if distance[best] < 16.0 else None
+    return best if distance[best] < _HUE_REACH else None
 
 
 def _side(thing: Track) -> str | None:

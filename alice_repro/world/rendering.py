@@ -26,7 +26,7 @@ def render(scene: Scene, path: Trajectory, size: int) -> np.ndarray:
     clip = np.stack(frames).astype(np.float32)
     if path.blur > 0:
         clip = np.stack([cv2.GaussianBlur(f, (0, 0), path.blur * size / EXTENT) for f in clip])
-    clip = _stylise(clip, scene.caption.style) * path.gain[:, None, None, None]
+    clip = stylise(clip, scene.caption.style) * path.gain[:, None, None, None]
     return np.clip(clip, 0, 255).round().astype(np.uint8)
 
 
@@ -86,7 +86,8 @@ def _draw_frame(
     return cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def _stylise(clip: np.ndarray, style: str) -> np.ndarray:
+def stylise(clip: np.ndarray, style: str) -> np.ndarray:
+    """Colours (..., 3) of a drawing in a style, before clipping; "outline" changes edges only."""
     if style == "night":
         return clip * 0.55
     if style == "pastel":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -186,3 +188,22 @@ def test_path_features_on_closed_forms():
 def test_a_row_is_flat():
     row = measure(clean(parse_caption("a red ball falls in the gym")).frames, "a red ball falls in the gym").as_row()
     assert set(DEFECT_MEASURES) <= set(row) and not any(isinstance(v, dict | list | tuple) for v in row.values())
+
+
+@pytest.mark.parametrize("factor", [0.7, 1.0, 1.25])
+def test_saturation_is_relative_to_the_colour_as_drawn(factor):
+    """On a sharp drawing, where nothing of the chroma is lost; colours pushed away from grey by a factor."""
+    caption = "a green ball falls in the studio"
+    frames = make_clip(draw_scene(parse_caption(caption), 5, 0, defect=None)).frames.astype(float)
+    grey = frames.mean(-1, keepdims=True)
+    pushed = np.clip(grey + factor * (frames - grey), 0, 255).astype(np.uint8)
+    seen = measure(pushed, caption).saturation
+    assert 0.93 * (1 + seen) == pytest.approx(factor, abs=0.06)
+
+
+@pytest.mark.parametrize("style", ["flat", "night", "pastel"])
+def test_a_style_shows_in_the_background(style):
+    caption = parse_caption("a red box slides in the gym")
+    for index in range(6):
+        frames = make_clip(draw_scene(replace(caption, style=style), 5, index, defect=None)).frames
+        assert measure(frames, str(caption)).style == style
