@@ -62,12 +62,13 @@ def export_student(student: Path, scale: Scale, output: Path) -> str:
             f"{given[0]} and {given[1]}; export it with the scale that it was trained at"
         )
     steps = len(scheduler.config.times)
-    use = USE.format(
-        folder=output.name, prompt="a red ball falls in the studio", steps=steps, height=model.height,
-        width=model.width, frames=model.frames, length=model.text_length,
-    )  # fmt: skip
+    call = {
+        "prompt": "a red ball falls in the studio", "steps": steps, "height": model.height, "width": model.width,
+        "frames": model.frames, "length": model.text_length,
+    }  # fmt: skip
     with atomic_folder(output) as folder:
         pipeline.save_pretrained(folder)
+        use = USE.format(folder=output.name, **call)
         card = CARD.format(
             name=output.name, teacher=model.source, steps=steps, sampler=scheduler.config.sampler, use=use
         )
@@ -80,4 +81,4 @@ def export_student(student: Path, scale: Scale, output: Path) -> str:
             extra={"evaluations_per_clip": steps},
             started=started,
         )
-    return use
+    return USE.format(folder=output, **call)
