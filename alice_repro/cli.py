@@ -184,6 +184,25 @@ def sample(
     sample_arm(_scale(scale, settings), teacher, arm, output, student, parsed.seed if parsed else None)
 
 
+def export(
+    student: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STUDENT")],
+    /,
+    scale: str,
+    output: Path,
+    settings: Settings = (),
+) -> None:
+    """Write a student as a diffusers folder, which samples through WanPipeline after `import alice_repro`.
+
+    Args:
+        student: folder of the student's transformer: RUN/student or RUN/snapshots/update_N.
+        scale: the preset that it was trained at.
+        output: folder of the pipeline; a new one.
+    """
+    from alice_repro.sampling.export import export_student
+
+    print(export_student(student, _scale(scale, settings), output), end="")
+
+
 def evaluate(
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")],
     /,
@@ -289,6 +308,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     training_clips,
     train,
     sample,
+    export,
     evaluate,
     lab_teacher,
     validate_oracle,

@@ -24,7 +24,16 @@ def test_help_names_every_verb_and_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for verb in ("reproduce", "train", "training-clips", "sample", "evaluate", "lab-teacher", "validate-oracle"):
+    for verb in (
+        "reproduce",
+        "train",
+        "training-clips",
+        "sample",
+        "export",
+        "evaluate",
+        "lab-teacher",
+        "validate-oracle",
+    ):
         assert verb in done.stdout
 
 

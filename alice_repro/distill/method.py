@@ -87,12 +87,14 @@ class Method:
         has_critic: a fake score is trained beside the student.
         discriminator_features: whose features a discriminator reads ("teacher" or "fake"); None: there is none. It is
             trained with the fake score, by its loss.
+        sampler: how the student is sampled, "renoise" or "euler" (``sampling.few_step``).
     """
 
     Options: type = NoOptions
     StageOptions: type = NoOptions
     has_critic = False
     discriminator_features: str | None = None
+    sampler = "renoise"
 
     def __init__(self, recipe: Recipe, student_shift: float) -> None:
         self.recipe, self.student_shift = recipe, student_shift

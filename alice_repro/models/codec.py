@@ -24,6 +24,8 @@ class LabCodec(ModelMixin, ConfigMixin):
         latents_mean, latents_std: per channel; normalised latents are ``(z - mean) / std``, as in Wan2.1.
     """
 
+    __module__ = "alice_repro"  # the name that diffusers writes into model_index.json
+
     @register_to_config
     def __init__(
         self,

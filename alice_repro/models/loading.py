@@ -55,17 +55,26 @@ def load_teacher(model: ModelConfig, dtype: torch.dtype = torch.float32) -> Teac
         UserError: missing weights, a truncated file, or a weight that is not finite, naming the file.
     """
     folder = locate(model)
-    check_parts(folder)
-    check_weights(folder)
-    quiet_libraries()
-    try:
-        pipeline = WanPipeline.from_pretrained(folder, torch_dtype=dtype, local_files_only=True)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise UserError(f"{folder} is not a complete diffusers Wan pipeline: {error}") from error
+    pipeline = load_pipeline(folder, dtype)
     for part in (pipeline.transformer, pipeline.text_encoder, pipeline.vae):
         part.requires_grad_(False).eval()
     float32_rotary(pipeline.transformer)
     return TeacherParts(pipeline, folder, model.text_length)
+
+
+def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32, **parts: object) -> WanPipeline:
+    """Load a diffusers Wan folder; ``parts`` (``transformer=...``) stand in for its own.
+
+    Raises:
+        UserError: missing weights, a truncated file, or a weight that is not finite, naming the file.
+    """
+    check_parts(folder)
+    check_weights(folder)
+    quiet_libraries()
+    try:
+        return WanPipeline.from_pretrained(folder, torch_dtype=dtype, local_files_only=True, **parts)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise UserError(f"{folder} is not a complete diffusers Wan pipeline: {error}") from error
 
 
 def load_transformer(folder: Path, dtype: torch.dtype = torch.float32) -> WanTransformer3DModel:

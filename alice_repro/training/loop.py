@@ -32,6 +32,8 @@ from alice_repro.manifest import MANIFEST, write_manifest
 from alice_repro.models.discriminator import Discriminator
 from alice_repro.models.velocity import Counted, NetworkVelocity
 from alice_repro.progress import Progress, log
+from alice_repro.sampling.few_step import few_step_times
+from alice_repro.sampling.scheduler import FewStepScheduler
 from alice_repro.training.checkpoint import (
     check_finite,
     load_checkpoint,
@@ -64,6 +66,8 @@ class Trainer:
         self.scale, self.recipe, self.teacher_name, self.seed = scale, recipe, teacher, seed
         self.samples_folder, self.output = samples, output
         self.method = build_method(recipe, scale.sampling.student_shift)
+        times = few_step_times(recipe.stages[-1].target_steps, scale.sampling.student_shift)
+        self.sampler = FewStepScheduler(times.tolist(), self.method.sampler)
         self.accelerator = Accelerator(mixed_precision=recipe.precision)
         self.data = TrainingClips.load(samples)
         start = prepare(scale, teacher, self.data.captions, self.method)
@@ -298,10 +302,12 @@ class Trainer:
                 file.write(json.dumps({key: _rounded(value) for key, value in row.items()}) + "\n")
 
     def _save_average(self, folder: Path) -> None:
+        """The averaged student, and beside its weights how it is sampled."""
         if self.accelerator.is_main_process:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with atomic_folder(folder) as temporary:
                 self.average_module.save_pretrained(temporary)
+                self.sampler.save_pretrained(temporary)
 
     def _finish(self, started: float, resumed_at: int) -> None:
         self.accelerator.wait_for_everyone()

@@ -22,7 +22,8 @@ from alice_repro.models.codec import denormalise_latents, to_frames
 from alice_repro.models.loading import TeacherParts, load_teacher, load_transformer
 from alice_repro.models.velocity import NetworkVelocity, Velocity
 from alice_repro.progress import Progress
-from alice_repro.sampling.few_step import few_step_times, sample_few_step
+from alice_repro.sampling.few_step import sample_few_step
+from alice_repro.sampling.scheduler import FewStepScheduler, student_scheduler
 from alice_repro.sampling.teacher import sample_euler
 from alice_repro.training.setup import teacher_velocity
 from alice_repro.workflow.layout import TEACHER_ARMS
@@ -91,7 +92,7 @@ def sample_arm(
     Args:
         arm: "teacher-full" (all steps), "teacher-short" (as many steps as the student), or any other name for a
             student.
-        student: folder of the student's transformer; needed for a student.
+        student: folder of the student's transformer, which also says how it is sampled; needed for a student.
         run: the training run, noted in the caption table.
     """
     started = time.time()
@@ -104,14 +105,14 @@ def sample_arm(
     if student is None:
         velocity = teacher_velocity(scale, teacher, parts, captions)
         steps = scale.teacher.steps if arm == "teacher-full" else scale.sampling.student_steps
+        scheduler = None
     else:
         velocity = NetworkVelocity(load_transformer(student), parts.embed(captions))
         steps = scale.sampling.student_steps
+        scheduler = student_scheduler(student, scale.sampling)
     rows = [(prompt, seed) for seed in range(scale.prompts.seeds) for prompt in range(len(captions))]
     with atomic_folder(output) as folder:
-        evaluations, seconds, shown = _sample_videos(
-            scale, parts, velocity, steps, student is not None, rows, folder, arm
-        )
+        evaluations, seconds, shown = _sample_videos(scale, parts, velocity, steps, scheduler, rows, folder, arm)
         _write_caption_table(folder / "captions.csv", rows, captions, arm, run)
         contact_sheet(folder / "contact_sheet.png", shown, captions[: len(shown)])
         write_manifest(
@@ -129,7 +130,7 @@ def sample_arm(
 
 
 def _sample_videos(
-    scale: Scale, parts: TeacherParts, velocity: Velocity, steps: int, is_student: bool,
+    scale: Scale, parts: TeacherParts, velocity: Velocity, steps: int, scheduler: FewStepScheduler | None,
     rows: list[tuple[int, int]], folder: Path, arm: str,
 ) -> tuple[int, float, list]:  # fmt: skip
     """Sample and decode in batches; returns evaluations a clip, seconds of sampling and decoding, the sheet's clips."""
@@ -140,9 +141,9 @@ def _sample_videos(
             began = time.perf_counter()
             caption = torch.tensor([prompt for prompt, _ in chunk])
             noise = ClipNoise([clip_seed(scale.sampling.seed, *row) for row in chunk])
-            if is_student:
-                times = few_step_times(steps, scale.sampling.student_shift)
-                clean, evaluations = sample_few_step(velocity, noise, shape, caption, times)
+            if scheduler is not None:
+                times = torch.tensor(scheduler.config.times, dtype=torch.float64)
+                clean, evaluations = sample_few_step(velocity, noise, shape, caption, times, scheduler.config.sampler)
             else:
                 clean, evaluations = sample_euler(velocity, noise.draw(shape), caption, steps, scale.teacher.shift)
             frames = decode(parts, clean)

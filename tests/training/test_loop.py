@@ -17,10 +17,13 @@ from accelerate.state import AcceleratorState
 
 from alice_repro.config import load_recipe
 from alice_repro.data.training_clips import SAMPLES, TrainingClips
+from alice_repro.distill.method import Method
 from alice_repro.errors import UserError
 from alice_repro.files import sha256_file
 from alice_repro.manifest import read_manifest, verify_manifest
 from alice_repro.models.loading import load_transformer
+from alice_repro.sampling.few_step import few_step_times
+from alice_repro.sampling.scheduler import FewStepScheduler
 from alice_repro.training.checkpoint import load_checkpoint, without_prefix
 from alice_repro.training.loop import Trainer
 
@@ -74,6 +77,16 @@ def assert_same(output, whole):
     assert [row["update"] for row in rows(output)] == [1, 2, 3, 4, 5, 6]
     assert [row.get("critic_loss") for row in rows(output)] == [row.get("critic_loss") for row in rows(whole)]
     assert verify_manifest(output) == []
+
+
+@pytest.mark.parametrize("sampler", ["renoise", "euler"])
+def test_a_student_says_how_it_is_sampled(trainer, tmp_path, monkeypatch, sampler):
+    monkeypatch.setattr(Method, "sampler", sampler)
+    recipe = replace(RECIPE, stages=(replace(FIRST, updates=1), replace(SECOND, updates=1)), snapshots=(0.5,))
+    trainer(tmp_path, recipe).run()
+    for folder in (tmp_path / "student", tmp_path / "snapshots" / "update_000001"):
+        noted = FewStepScheduler.from_pretrained(folder).config
+        assert noted.sampler == sampler and noted.times == few_step_times(SECOND.target_steps, 5.0).tolist()
 
 
 def test_training_happens(whole, tiny_lab):
