@@ -87,7 +87,8 @@ class Method:
         has_critic: a fake score is trained beside the student.
         discriminator_features: whose features a discriminator reads ("teacher" or "fake"); None: there is none. It is
             trained with the fake score, by its loss.
-        sampler: how the student is sampled, "renoise" or "euler" (``sampling.few_step``).
+        sampler: how the student is sampled, "renoise" or "euler" (``sampling.few_step``); "teacher": it still is a
+            multi-step network, sampled with guidance and all the teacher's steps.
     """
 
     Options: type = NoOptions

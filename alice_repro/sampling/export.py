@@ -53,6 +53,8 @@ def export_student(student: Path, scale: Scale, output: Path) -> str:
     teacher, model = locate(scale.model), scale.model
     transformer = load_transformer(student)
     scheduler = student_scheduler(student, scale.sampling)
+    if scheduler is None:
+        raise UserError(f"{student} still is a multi-step network, no student of few steps: there is nothing to export")
     pipeline = load_pipeline(teacher, transformer=transformer, scheduler=scheduler)
     asked = transformer.config.text_dim, transformer.config.in_channels
     given = pipeline.text_encoder.config.d_model, pipeline.vae.config.z_dim

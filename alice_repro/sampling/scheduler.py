@@ -10,7 +10,7 @@ import hashlib
 from pathlib import Path
 
 import torch
-from diffusers import ConfigMixin, SchedulerMixin
+from diffusers import ConfigMixin, FlowMatchEulerDiscreteScheduler, SchedulerMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.schedulers.scheduling_utils import SCHEDULER_CONFIG_NAME, SchedulerOutput
 from diffusers.utils.torch_utils import randn_tensor
@@ -113,12 +113,25 @@ def renoise_seeds(start: torch.Tensor, seed: int) -> list[int]:
     return [int.from_bytes(hashlib.sha256(f"{seed}:".encode() + clip.tobytes()).digest()[:8]) for clip in clips]
 
 
-def student_scheduler(student: Path, sampling: SamplingConfig) -> FewStepScheduler:
+def trained_scheduler(sampler: str, times: list[float], teacher_shift: float) -> SchedulerMixin:
+    """What training notes beside a student's weights: its few steps, or (sampler "teacher") the teacher's Euler steps."""
+    if sampler == "teacher":
+        return FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=teacher_shift)
+    return FewStepScheduler(times, sampler)
+
+
+def student_scheduler(student: Path, sampling: SamplingConfig) -> FewStepScheduler | None:
     """How a student is sampled at a scale: the scale's steps, the sampler that training noted beside the weights.
 
     Args:
         student: folder of the student's transformer. One without a note is of a method that adds fresh noise.
+
+    Returns:
+        None for a network that is still a multi-step teacher, and is sampled like one.
     """
-    noted = student / SCHEDULER_CONFIG_NAME
-    sampler = read_json(noted).get("sampler", "renoise") if noted.exists() else "renoise"
-    return FewStepScheduler(few_step_times(sampling.student_steps, sampling.student_shift).tolist(), sampler)
+    path = student / SCHEDULER_CONFIG_NAME
+    noted = read_json(path) if path.exists() else {}
+    if noted.get("_class_name") == FlowMatchEulerDiscreteScheduler.__name__:
+        return None
+    times = few_step_times(sampling.student_steps, sampling.student_shift).tolist()
+    return FewStepScheduler(times, noted.get("sampler", "renoise"))

@@ -33,7 +33,7 @@ from alice_repro.models.discriminator import Discriminator
 from alice_repro.models.velocity import Counted, NetworkVelocity
 from alice_repro.progress import Progress, log
 from alice_repro.sampling.few_step import few_step_times
-from alice_repro.sampling.scheduler import FewStepScheduler
+from alice_repro.sampling.scheduler import trained_scheduler
 from alice_repro.training.checkpoint import (
     check_finite,
     load_checkpoint,
@@ -67,7 +67,7 @@ class Trainer:
         self.samples_folder, self.output = samples, output
         self.method = build_method(recipe, scale.sampling.student_shift)
         times = few_step_times(recipe.stages[-1].target_steps, scale.sampling.student_shift)
-        self.sampler = FewStepScheduler(times.tolist(), self.method.sampler)
+        self.sampler = trained_scheduler(self.method.sampler, times.tolist(), scale.teacher.shift)
         self.accelerator = Accelerator(mixed_precision=recipe.precision)
         self.data = TrainingClips.load(samples)
         start = prepare(scale, teacher, self.data.captions, self.method)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from alice_repro.config import Recipe, Scale, as_settings, load_recipe, load_scale, split_settings
+from alice_repro.distill.registry import methods
 from alice_repro.errors import unknown_name
 from alice_repro.models.source import locate
 from alice_repro.workflow.layout import (
@@ -78,6 +79,8 @@ def dependencies(stage: str, scale: Scale, recipe: Recipe, teacher: str = "train
             keys += [*_GUIDED[teacher], *_STEPS]
         elif arm == "teacher-short":
             keys += [*_GUIDED[teacher], "teacher.shift", "sampling.student_steps"]
+        elif methods()[recipe.method].sampler == "teacher":
+            keys += [*_GUIDED["trained"], *_STEPS]
         else:
             keys += ["sampling.student_steps", "sampling.student_shift"]
     elif stage == "evaluate":

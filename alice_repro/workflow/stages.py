@@ -107,9 +107,13 @@ def sample_arm(
         steps = scale.teacher.steps if arm == "teacher-full" else scale.sampling.student_steps
         scheduler = None
     else:
-        velocity = NetworkVelocity(load_transformer(student), parts.embed(captions))
-        steps = scale.sampling.student_steps
-        scheduler = student_scheduler(student, scale.sampling)
+        scheduler, embeddings = student_scheduler(student, scale.sampling), parts.embed(captions)
+        if scheduler is None:
+            null = parts.embed([scale.teacher.negative_prompt])[0]
+            velocity = NetworkVelocity(load_transformer(student), embeddings, null, scale.teacher.guidance)
+            steps = scale.teacher.steps
+        else:
+            velocity, steps = NetworkVelocity(load_transformer(student), embeddings), scale.sampling.student_steps
     rows = [(prompt, seed) for seed in range(scale.prompts.seeds) for prompt in range(len(captions))]
     with atomic_folder(output) as folder:
         evaluations, seconds, shown = _sample_videos(scale, parts, velocity, steps, scheduler, rows, folder, arm)

@@ -24,7 +24,7 @@ from alice_repro.models.loading import load_teacher, load_transformer
 from alice_repro.models.velocity import NetworkVelocity
 from alice_repro.sampling.export import export_student
 from alice_repro.sampling.few_step import SAMPLERS, few_step_times, sample_few_step
-from alice_repro.sampling.scheduler import FewStepScheduler, renoise_seeds
+from alice_repro.sampling.scheduler import FewStepScheduler, renoise_seeds, student_scheduler, trained_scheduler
 from alice_repro.workflow import stages
 
 PROMPTS = ["a red ball falls in the studio", "a blue box slides in the studio"]
@@ -322,3 +322,19 @@ def test_importing_the_package_is_enough_and_light(exported):
     done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["FewStepScheduler", "LabCodec"]
+
+
+def test_a_network_of_many_steps_is_sampled_as_the_teacher_is_and_not_exported(tmp_path, tiny_scale, tiny_lab):
+    """Method finetune leaves one: its videos take all the teacher's steps, with guidance."""
+    student = tmp_path / "student"
+    load_transformer(tiny_lab / "transformer").save_pretrained(student)
+    trained_scheduler("teacher", [1.0], 3.0).save_pretrained(student)
+    assert student_scheduler(student, tiny_scale.sampling) is None
+    stages.sample_arm(tiny_scale, "trained", "finetune-seed0", tmp_path / "tuned", student, 0)
+    stages.sample_arm(tiny_scale, "trained", "teacher-full", tmp_path / "full")
+    tuned, full = (read_manifest(tmp_path / name)["extra"]["evaluations_per_clip"] for name in ("tuned", "full"))
+    assert tuned == full == 2 * tiny_scale.teacher.steps
+    clips = sorted(path.name for path in (tmp_path / "full").glob("*.mp4"))
+    assert all((tmp_path / "full" / n).read_bytes() == (tmp_path / "tuned" / n).read_bytes() for n in clips)
+    with pytest.raises(UserError, match="still is a multi-step network"):
+        export_student(student, tiny_scale, tmp_path / "out")
