@@ -114,7 +114,7 @@ def renoise_seeds(start: torch.Tensor, seed: int) -> list[int]:
 
 
 def trained_scheduler(sampler: str, times: list[float], teacher_shift: float) -> SchedulerMixin:
-    """What training notes beside a student's weights: its few steps, or (sampler "teacher") the teacher's Euler steps."""
+    """What training notes beside a student's weights: its few steps, or the teacher's many (sampler "teacher")."""
     if sampler == "teacher":
         return FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=teacher_shift)
     return FewStepScheduler(times, sampler)
