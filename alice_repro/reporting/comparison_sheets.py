@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alice_repro.reporting.arms import ENDPOINT, FULL, SHORT
-from alice_repro.reporting.comparison import Methods, evaluations_at, mean_of, mode_distances
+from alice_repro.reporting.comparison import SEED_VARIANCE, Methods, evaluations_at, mean_of, mode_distances
 from alice_repro.reporting.comparison_claims import Judged, interval
 from alice_repro.reporting.estimates import Measured
 from alice_repro.reporting.ledger import Run, read_curve
@@ -128,6 +128,38 @@ def speed(methods: Methods) -> Sheet:
         "Evaluations: calls of a network on the batch, mean over the training.",
     )
     return Sheet("What an update costs", heads, tuple(rows), notes, tuple(data))
+
+
+def agreement(methods: Methods) -> Sheet:
+    """Whether a student predicts one clip along the teacher's path, and whether noise decides a caption's quality."""
+    rows, data = [], []
+    for teacher in methods.teachers:
+        luck = methods.rate(teacher, FULL, SEED_VARIANCE)
+        rows.append({"teacher": teacher, "arm": FULL, "spread": "", "own": "", "luck": _share(luck)})
+        data.append({"teacher": teacher, "arm": FULL, "spread": None, "own": None, **_numbers("luck", luck)})
+        for arm in methods.arms(teacher):
+            known = [entry["agreement"] for entry in methods.of(teacher, arm) if "agreement" in entry]
+            spread, own = (
+                sum(one[name] for one in known) / len(known) if known else None for name in ("student", "teacher")
+            )
+            luck = methods.rate(teacher, arm, SEED_VARIANCE)
+            shown = {
+                name: "" if value is None else f"{value:.3f}" for name, value in (("spread", spread), ("own", own))
+            }
+            rows.append({"teacher": teacher, "arm": arm, **shown, "luck": _share(luck)})
+            data.append({"teacher": teacher, "arm": arm, "spread": spread, "own": own, **_numbers("luck", luck)})
+    heads = (
+        Head("teacher", "Teacher"),
+        Head("arm", "Arm"),
+        Head("spread", "spread of the student's predictions", number=True),
+        Head("own", "of the teacher's own", number=True),
+        Head("luck", "variance of the endpoint over noise, %", number=True),
+    )
+    notes = (
+        "Spread: of the clips predicted at the student's times along the teacher's path from a noise, over their mean; "
+        "0 for a consistent network. Variance: over the noises of a caption, unbiased, mean over captions.",
+    )
+    return Sheet("Agreement along a path, and luck of the noise", heads, tuple(rows), notes, tuple(data))
 
 
 def claims(judged: list[Judged]) -> Sheet:

@@ -1,7 +1,7 @@
 """The ledger of training runs: what each run was, what it cost, how it went and how its students scored.
 
 Below the ledger's folder a run is ``<teacher>/<arm>/seedK.json`` (what and how much), ``seedK.scores.parquet`` (a row
-per video and checkpoint) and ``seedK.curve.parquet`` (a row per update).
+per video and checkpoint) and ``seedK.curve.parquet`` (a row per update); of one run also its contact sheet.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from PIL import Image
 
 from alice_repro.config import Recipe, Scale, as_settings
 from alice_repro.errors import UserError
@@ -20,7 +22,8 @@ from alice_repro.files import atomic_path, read_json, write_json
 from alice_repro.manifest import read_manifest
 
 _TRAINING = ("model", "teacher", "data")  # the parts of a scale that a run depends on
-ENTRY, SCORES, CURVE = ".json", ".scores.parquet", ".curve.parquet"
+ENTRY, SCORES, CURVE, SHEET = ".json", ".scores.parquet", ".curve.parquet", ".sheet.jpg"
+SHOWN_SEED = 0  # the run whose contact sheet is kept
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,15 @@ def has_run(ledger: Path, run: Run, scale: Scale, recipe: Recipe) -> bool:
     return config["recipe"] == now["recipe"] and all(config["scale"][key] == now["scale"][key] for key in _TRAINING)
 
 
-def keep_run(ledger: Path, run: Run, results: Path, students: Mapping[str, int]) -> None:
+def keep_run(
+    ledger: Path, run: Run, results: Path, students: Mapping[str, int], found: Mapping[str, Any] | None = None
+) -> None:
     """Copy what counts of a finished run from ``results`` into the ledger.
 
     Args:
         results: results/<folder> with ``runs`` and ``scores``.
         students: name of each score table -> the updates that its student had had.
+        found: what else was measured of the run, for its entry.
     """
     folder = results / "runs" / run.teacher / run.arm / f"seed{run.seed}"
     entry = read_manifest(folder)
@@ -68,12 +74,22 @@ def keep_run(ledger: Path, run: Run, results: Path, students: Mapping[str, int])
     run.stem(ledger).parent.mkdir(parents=True, exist_ok=True)
     _write(pd.concat(tables, ignore_index=True), _file(ledger, run, SCORES))
     _write(curve, _file(ledger, run, CURVE))
+    sheet = results / "videos" / run.teacher / f"{run.arm}-seed{run.seed}" / "contact_sheet.png"
+    if run.seed == SHOWN_SEED and sheet.exists():
+        with Image.open(sheet) as image, atomic_path(_file(ledger, run, SHEET)) as temporary:
+            image.convert("RGB").save(temporary, format="JPEG", quality=80)
     kept = {key: entry[key] for key in ("created", "wall_seconds", "device", "git", "environment") if key in entry}
     outputs = {name: sha for name, sha in entry["outputs"].items() if name.startswith("student/")}
     write_json(
         _file(ledger, run, ENTRY),
-        {**asdict(run), **entry["extra"], "config": entry["config"], "student": outputs, **kept},
+        {**asdict(run), **entry["extra"], **(found or {}), "config": entry["config"], "student": outputs, **kept},
     )
+
+
+def sheet_of(ledger: Path, teacher: str, arm: str) -> Path | None:
+    """The kept contact sheet of an arm, if there is one."""
+    path = _file(ledger, Run(teacher, arm, SHOWN_SEED), SHEET)
+    return path if path.exists() else None
 
 
 def read_ledger(ledger: Path) -> list[dict]:

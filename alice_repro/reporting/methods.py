@@ -10,7 +10,7 @@ from alice_repro.manifest import write_manifest
 from alice_repro.reporting.comparison import CHECKOUT, Methods
 from alice_repro.reporting.comparison_claims import Judged, judge_claims
 from alice_repro.reporting.comparison_figures import endpoint_curves, training_curves
-from alice_repro.reporting.comparison_sheets import claims, equal_evaluations, equal_updates, speed
+from alice_repro.reporting.comparison_sheets import agreement, claims, equal_evaluations, equal_updates, speed
 from alice_repro.reporting.figures import write_images
 from alice_repro.reporting.render import Sheet, write_sheets
 
@@ -24,6 +24,7 @@ def write_tables(methods: Methods, results: str | Path = "") -> list[Sheet]:
         "equal_updates": equal_updates(methods),
         "equal_evaluations": equal_evaluations(methods),
         "speed": speed(methods),
+        "agreement": agreement(methods),
     }
     paths = [path for name, sheet in made.items() for path in write_sheets(out / name, [sheet])]
     _record(methods, paths, started)

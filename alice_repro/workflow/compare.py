@@ -20,6 +20,7 @@ from alice_repro.workflow.layout import CHECKOUT, Layout, StudentArm, snapshot_u
 from alice_repro.workflow.notebook import run_notebook
 from alice_repro.workflow.reference import SUFFIX
 from alice_repro.workflow.reproduce import build, plan
+from alice_repro.workflow.stages import agreement_along_paths
 
 
 def add_runs(
@@ -56,7 +57,9 @@ def add_runs(
             continue
         build(graph, [f"scores/{run.teacher}/{name}.csv" for run in lacking for name in _students(graph, run)], cores)
         for run in lacking:
-            keep_run(ledger(scale, root), run, graph.layout.results, _students(graph, run))
+            student = graph.layout.run(run.teacher, run.arm, run.seed) / "student"
+            agreement = agreement_along_paths(graph.resolve(run.arm)[0], run.teacher, student)
+            keep_run(ledger(scale, root), run, graph.layout.results, _students(graph, run), {"agreement": agreement})
         made += lacking
     return made
 

@@ -22,7 +22,8 @@ from alice_repro.models.codec import denormalise_latents, to_frames
 from alice_repro.models.loading import TeacherParts, load_teacher, load_transformer
 from alice_repro.models.velocity import NetworkVelocity, Velocity
 from alice_repro.progress import Progress
-from alice_repro.sampling.few_step import sample_few_step
+from alice_repro.sampling.agreement import prediction_spread, trajectory_points
+from alice_repro.sampling.few_step import few_step_times, sample_few_step
 from alice_repro.sampling.scheduler import FewStepScheduler, student_scheduler
 from alice_repro.sampling.teacher import sample_euler
 from alice_repro.training.setup import teacher_velocity
@@ -131,6 +132,27 @@ def sample_arm(
             },
             started=started,
         )
+
+
+def agreement_along_paths(scale: Scale, teacher: str, student: Path) -> dict[str, float]:
+    """Spread of the clips predicted at the student's times along the teacher's paths (`sampling.agreement`), the mean
+    over the evaluation captions, one noise each: of the "student", and of the "teacher" itself.
+    """
+    parts = load_teacher(scale.model)
+    captions = prompts_for(scale.prompts, "evaluate")
+    fields = {
+        "teacher": teacher_velocity(scale, teacher, parts, captions),
+        "student": NetworkVelocity(load_transformer(student), parts.embed(captions)),
+    }
+    times = few_step_times(scale.sampling.student_steps, scale.sampling.student_shift).tolist()
+    spreads: dict[str, list[torch.Tensor]] = {name: [] for name in fields}
+    for chunk in torch.arange(len(captions)).split(scale.sampling.batch):
+        noise = ClipNoise([clip_seed(scale.sampling.seed, int(prompt), 0) for prompt in chunk])
+        eps = noise.draw(parts.latent_shape(scale.model))
+        points = trajectory_points(fields["teacher"], eps, chunk, times, scale.teacher.steps)
+        for name, field in fields.items():
+            spreads[name].append(prediction_spread(field, points, chunk, times))
+    return {name: float(torch.cat(found).mean()) for name, found in spreads.items()}
 
 
 def _sample_videos(
