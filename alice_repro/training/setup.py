@@ -55,7 +55,7 @@ def teacher_velocity(scale: Scale, name: str, parts: TeacherParts, captions: lis
 
 def _guidances(guidance: float | tuple[float, ...], experts: int) -> tuple[float, ...]:
     """The guidance of each expert; one number is that of all, as in ``WanPipeline``."""
-    if isinstance(guidance, float):
+    if not isinstance(guidance, tuple):
         return (guidance,) * experts
     if experts == 1 or len(guidance) != experts:
         raise UserError(

@@ -146,15 +146,20 @@ def test_a_killed_training_goes_on(made, tiny_lab, tmp_path):
         assert sha256_folder(tmp_path / "pipeline" / part) == sha256_folder(made[0] / "pipeline" / part)
 
 
-@pytest.mark.parametrize("name", ["regression_smoke", "dmd2_smoke"])
-def test_two_experts_are_distilled_into_one_dense_student(name, tiny_wan22, tiny_scale, tiny_samples, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("regression_smoke", ()), ("dmd2_smoke", ('gan_features="teacher"',))],  # the experts' features, each at its times
+)
+def test_two_experts_are_distilled_into_one_dense_student(
+    name, settings, tiny_wan22, tiny_scale, tiny_samples, tmp_path
+):
     """Student, average and fake score start from the low-noise expert; the student's folder is a plain transformer."""
     model = replace(tiny_scale.model, source=str(tiny_wan22))
     scale = replace(tiny_scale, model=model, teacher=replace(tiny_scale.teacher, guidance=(4.0, 3.0)))
-    trainer = Trainer(scale, load_recipe(name), "trained", 0, tiny_samples, tmp_path)
+    trainer = Trainer(scale, load_recipe(name, settings), "trained", 0, tiny_samples, tmp_path)
     low = load_transformer(tiny_wan22 / "transformer_2").state_dict()
-    networks = [trainer.student_module, trainer.average_module, *filter(None, [trainer.critic_modules.get("fake")])]
-    assert len(networks) == (2 if name.startswith("regression") else 3)
+    networks = [trainer.student_module, trainer.average_module]
+    networks += [trainer.critic_modules["fake"]] if name == "dmd2_smoke" else []
     assert all(torch.equal(value, low[key]) for net in networks for key, value in net.state_dict().items())
     trainer.run()
     student = load_transformer(tmp_path / "student").state_dict()
@@ -166,7 +171,6 @@ def test_two_experts_are_distilled_into_one_dense_student(name, tiny_wan22, tiny
 
 
 def test_the_second_expert_is_part_of_what_a_run_is_resumed_for(tiny_wan22, tiny_scale, tiny_samples, tmp_path):
-
     def fingerprint(source):
         scale = replace(tiny_scale, model=replace(tiny_scale.model, source=str(source)))
         return Trainer(scale, load_recipe("regression_smoke"), "trained", 0, tiny_samples, tmp_path / "run").fingerprint
