@@ -28,7 +28,7 @@ unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH CONDA_PREFIX PYTHONDONTWRITEBYTECODE
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "  SCALE=smoke|lab|wan-1.3b|wan-14b  how large (now: $(SCALE));  SET='key=value ...'  change settings"
+	@echo "  SCALE=smoke|lab|wan-1.3b|wan-14b|alice-14b  how large (now: $(SCALE));  SET='key=value ...'  change settings"
 	@echo "  SEEDS='$(SEEDS)'  TEACHERS='$(TEACHERS)'  which runs \`make reference\` adds"
 	@echo "  PYTHON=/path/to/python3.12  which Python to set up with;  PYTEST_ARGS='...'  options for pytest"
 

@@ -10,7 +10,15 @@ from typing import Annotated, Literal
 
 import tyro
 
-from alice_repro.config import PACKAGE, Scale, load_lab_teacher_recipe, load_recipe, load_scale, split_settings
+from alice_repro.config import (
+    PACKAGE,
+    Scale,
+    load_lab_experts_recipe,
+    load_lab_teacher_recipe,
+    load_recipe,
+    load_scale,
+    split_settings,
+)
 from alice_repro.errors import UserError
 
 Settings = Annotated[
@@ -252,6 +260,31 @@ def lab_teacher(
     make(load_lab_teacher_recipe(settings), work, output or LAB_CHECKPOINT)
 
 
+def lab_experts(
+    output: Path = Path("results/lab_experts"),
+    settings: Annotated[
+        tuple[str, ...],
+        tyro.conf.UseAppendAction,
+        tyro.conf.arg(name="set", metavar="KEY=VALUE", help="Change a setting of the recipe. Repeatable."),
+    ] = (),
+) -> None:
+    """Make a teacher of two experts out of the lab's teacher, continuing a training that was cut short.
+
+    Distil from it with  --set model.source=OUTPUT/pipeline. Leaves with 2 if an expert does not win in its own range.
+
+    Args:
+        output: folder of the pipeline, of the trainings of both experts and of their losses on held-out clips.
+    """
+    from alice_repro.models.loading import quiet_libraries
+    from alice_repro.models.source import LAB_CHECKPOINT
+    from alice_repro.training.experts import check_experts_win, loss_table, train_lab_experts
+
+    quiet_libraries()
+    report = train_lab_experts(load_lab_experts_recipe(settings), load_lab_teacher_recipe(), LAB_CHECKPOINT, output)
+    print(loss_table(report))
+    check_experts_win(report)
+
+
 def validate_oracle(out: Path, clips: int = 400) -> None:
     """Write the oracle's validation table: each measure on clips of known truth, before and after the codec.
 
@@ -311,6 +344,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     export,
     evaluate,
     lab_teacher,
+    lab_experts,
     validate_oracle,
     audit,
     scales,

@@ -37,9 +37,13 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class TeacherConfig:
-    """How the multi-step teacher is sampled, and the exact teacher's clips."""
+    """How the multi-step teacher is sampled, and the exact teacher's clips.
 
-    guidance: float
+    Attributes:
+        guidance: w of classifier-free guidance; a teacher of two experts may have two, [high noise, low noise].
+    """
+
+    guidance: float | tuple[float, ...]
     steps: int
     shift: float
     negative_prompt: str
@@ -213,6 +217,31 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class LabExpertsRecipe:
+    """How the lab's teacher of two experts is made out of the lab's teacher, whose recipe says all that is not here.
+
+    Attributes:
+        boundary: the time t at and above which the high-noise expert is trained, and below which the low-noise one is.
+        held_out_clips: clips a caption, beside those of the training, that the experts are judged on.
+        judged_batches: batches of them for each range.
+    """
+
+    boundary: float
+    held_out_clips: int
+    judged_batches: int
+    updates: int
+    batch: int
+    learning_rate: float
+    warmup: int
+    decay_share: float
+    ema_std: float
+    seed: int
+    compile: bool
+    checkpoint_every: int
+    log_every: int
+
+
+@dataclass(frozen=True)
 class LabTeacherRecipe:
     """How the lab checkpoint is made: world data, codec, text encoder, transformer, flow matching."""
 
@@ -288,7 +317,9 @@ def _convert(hint: Any, value: Any, source: str, key: str) -> Any:
         return from_mapping(hint, value, source, key + ".")
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return None if value is None else _convert(arguments[0], value, source, key)
+        lists = [kind for kind in arguments if typing.get_origin(kind) is tuple]
+        chosen = lists[0] if lists and isinstance(value, list | tuple) else arguments[0]
+        return None if value is None else _convert(chosen, value, source, key)
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise UserError(f"{source}: {key!r} must be a list")
@@ -334,6 +365,11 @@ def preset_path(kind: str, name: str) -> Path:
 def load_lab_teacher_recipe(overrides: tuple[str, ...] = ()) -> LabTeacherRecipe:
     """Load ``recipes/lab_teacher.toml``, with overrides ``key=value``."""
     return _load(LabTeacherRecipe, preset_path("recipe", "lab_teacher"), overrides)
+
+
+def load_lab_experts_recipe(overrides: tuple[str, ...] = ()) -> LabExpertsRecipe:
+    """Load ``recipes/lab_experts.toml``, with overrides ``key=value``."""
+    return _load(LabExpertsRecipe, preset_path("recipe", "lab_experts"), overrides)
 
 
 def load_scale(name: str, overrides: tuple[str, ...] = ()) -> Scale:

@@ -9,6 +9,7 @@ os.environ.setdefault("ALICE_REPRO_PROGRESS", "off")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,25 @@ def tiny_wan(tmp_path_factory) -> Path:
         (folder / part / "config.json").write_text(
             json.dumps({k: config[k] for k in public} | {"_diffusers_version": ""})
         )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_wan22(tiny_wan, tmp_path_factory) -> Path:
+    """A random Wan in the public layout of Wan2.2-T2V-A14B: a second transformer, and the boundary in the index."""
+    import torch
+    from diffusers import WanTransformer3DModel
+
+    folder = tmp_path_factory.mktemp("wan22") / "Wan2.2-T2V-A14B-tiny-Diffusers"
+    shutil.copytree(tiny_wan, folder)
+    config = (folder / "transformer" / "config.json").read_text()
+    torch.manual_seed(1)
+    low = WanTransformer3DModel.from_config({k: v for k, v in json.loads(config).items() if not k.startswith("_")})
+    low.save_pretrained(folder / "transformer_2", max_shard_size="20KB")
+    (folder / "transformer_2" / "config.json").write_text(config)
+    index = json.loads((folder / "model_index.json").read_text())
+    index |= {"transformer_2": ["diffusers", "WanTransformer3DModel"], "boundary_ratio": 0.875}
+    (folder / "model_index.json").write_text(json.dumps(index | {"_diffusers_version": "0.35.0.dev0"}))
     return folder
 
 

@@ -40,7 +40,13 @@ def test_help_names_every_verb_and_loads_nothing_heavy():
 def test_python_m_is_the_same_program():
     done = run("scales")
     assert done.returncode == 0
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["lab", "smoke", "wan-1.3b", "wan-14b"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [
+        "alice-14b",
+        "lab",
+        "smoke",
+        "wan-1.3b",
+        "wan-14b",
+    ]
 
 
 def test_an_unknown_scale_is_named_with_the_nearest_and_nothing_else(capsys):

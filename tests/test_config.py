@@ -15,6 +15,7 @@ from alice_repro.config import (
     Stage,
     as_settings,
     from_mapping,
+    load_lab_experts_recipe,
     load_lab_teacher_recipe,
     load_recipe,
     load_scale,
@@ -23,7 +24,8 @@ from alice_repro.config import (
 from alice_repro.errors import UserError
 
 SCALES = sorted(path.stem for path in (PACKAGE / "scales").glob("*.toml"))
-RECIPES = sorted(path.stem for path in (PACKAGE / "recipes").glob("*.toml") if path.stem != "lab_teacher")
+NO_METHOD = {"lab_teacher", "lab_experts"}
+RECIPES = sorted({path.stem for path in (PACKAGE / "recipes").glob("*.toml")} - NO_METHOD)
 PROMPTS = {"source": "world", "train": 6, "evaluate": 6, "seeds": 2}
 
 
@@ -45,8 +47,8 @@ def test_every_recipe_loads_and_its_updates_are_those_of_its_stages(name):
 
 
 def test_the_presets_the_issue_names_are_there():
-    assert {"smoke", "lab", "wan-1.3b", "wan-14b"} <= set(SCALES)
-    assert load_lab_teacher_recipe().updates > 0
+    assert {"smoke", "lab", "wan-1.3b", "wan-14b", "alice-14b"} <= set(SCALES)
+    assert load_lab_teacher_recipe().updates > 0 and 0 < load_lab_experts_recipe().boundary < 1
 
 
 def test_wan_presets_ask_for_what_wan_samples():
@@ -57,6 +59,16 @@ def test_wan_presets_ask_for_what_wan_samples():
     for scale in (small, large):
         assert (scale.model.frames, scale.model.fps, scale.model.text_length) == (81, 16, 512)
         assert (scale.teacher.guidance, scale.teacher.steps) == (5.0, 50)
+
+
+def test_two_experts_have_the_guidance_that_wan22_gives_each():
+    """Wan2.2-T2V-A14B: sample_guide_scale (3.0, 4.0) is (low, high) noise, sample_shift 12."""
+    scale = load_scale("alice-14b")
+    assert scale.teacher.guidance == (4.0, 3.0) and (scale.teacher.shift, scale.model.fps) == (12.0, 16)
+    assert load_scale("smoke", ("teacher.guidance=[4, 3]",)).teacher.guidance == (4.0, 3.0)
+    for wrong in ('"strong"', "[4.0, true]"):
+        with pytest.raises(UserError, match="'teacher.guidance.*' must be of type float"):
+            load_scale("smoke", (f"teacher.guidance={wrong}",))
 
 
 def test_alice_recipe_has_the_numbers_of_tables_3_and_12():
@@ -121,6 +133,7 @@ def test_nested_values_are_named_by_their_place(change, message):
         (lambda: load_recipe("rcm_smoke", ("stages.2.updates=1",)), "did you mean 'stages"),
         (lambda: load_recipe("rcm_smoke", ("stages.first.updates=1",)), "unknown key 'stages.first.updates'"),
         (lambda: load_lab_teacher_recipe(("updatez=1",)), "did you mean 'updates'"),
+        (lambda: load_lab_experts_recipe(("boundry=0.9",)), "did you mean 'boundary'"),
     ],
 )
 def test_names_and_settings_that_do_not_exist(load, message):

@@ -33,6 +33,16 @@ class TeacherParts:
         return self.pipeline.transformer
 
     @property
+    def transformer_2(self) -> WanTransformer3DModel | None:
+        """The low-noise expert of two (Wan2.2-A14B), of which ``transformer`` is then the high-noise one."""
+        return self.pipeline.transformer_2
+
+    @property
+    def boundary(self) -> float | None:
+        """The time t at and above which ``transformer`` is asked and below which ``transformer_2`` is."""
+        return self.pipeline.config.boundary_ratio
+
+    @property
     def latent_channels(self) -> int:
         """Channels of a latent."""
         return self.transformer.config.in_channels
@@ -52,13 +62,16 @@ def load_teacher(model: ModelConfig, dtype: torch.dtype = torch.float32) -> Teac
     """Load a teacher pipeline, frozen.
 
     Raises:
-        UserError: missing weights, a truncated file, or a weight that is not finite, naming the file.
+        UserError: missing weights, a truncated file, or a weight that is not finite, naming the file; a second
+            expert without a boundary or the reverse.
     """
     folder = locate(model)
     pipeline = load_pipeline(folder, dtype)
-    for part in (pipeline.transformer, pipeline.text_encoder, pipeline.vae):
+    networks = [network for network in (pipeline.transformer, pipeline.transformer_2) if network is not None]
+    for part in (*networks, pipeline.text_encoder, pipeline.vae):
         part.requires_grad_(False).eval()
-    float32_rotary(pipeline.transformer)
+    for network in networks:
+        float32_rotary(network)
     return TeacherParts(pipeline, folder, model.text_length)
 
 
@@ -89,7 +102,7 @@ def check_parts(folder: Path) -> None:
     """See that every part of the pipeline is there: transformers would make an empty tokenizer out of a missing one.
 
     Raises:
-        UserError: naming the part.
+        UserError: naming the part; two experts come with a boundary, one network without.
     """
     index = read_json(folder / "model_index.json")
     parts = [name for name, entry in index.items() if isinstance(entry, list) and entry[0] is not None]
@@ -98,6 +111,12 @@ def check_parts(folder: Path) -> None:
             raise UserError(f"{folder} is not a complete diffusers Wan pipeline: its part {name} is missing")
     if not any((folder / "tokenizer" / name).exists() for name in ("tokenizer.json", "spiece.model")):
         raise UserError(f"{folder / 'tokenizer'} holds neither tokenizer.json nor spiece.model: fetch or make it again")
+    boundary = index.get("boundary_ratio")
+    if ("transformer_2" in parts) != (boundary is not None):
+        has, lacks = ("transformer_2", "boundary_ratio") if boundary is None else ("boundary_ratio", "transformer_2")
+        raise UserError(f"{folder / 'model_index.json'} has {has} but no {lacks}: two experts need both, one neither")
+    if boundary is not None and not 0 < boundary < 1:
+        raise UserError(f"{folder / 'model_index.json'}: boundary_ratio must lie between 0 and 1, not {boundary}")
 
 
 def check_weights(folder: Path) -> None:

@@ -55,7 +55,9 @@ def export_student(student: Path, scale: Scale, output: Path) -> str:
     scheduler = student_scheduler(student, scale.sampling)
     if scheduler is None:
         raise UserError(f"{student} still is a multi-step network, no student of few steps: there is nothing to export")
-    pipeline = load_pipeline(teacher, transformer=transformer, scheduler=scheduler)
+    pipeline = load_pipeline(
+        teacher, transformer=transformer, transformer_2=None, boundary_ratio=None, scheduler=scheduler
+    )
     asked = transformer.config.text_dim, transformer.config.in_channels
     given = pipeline.text_encoder.config.d_model, pipeline.vae.config.z_dim
     if asked != given:

@@ -46,6 +46,7 @@ from alice_repro.world.clips import draw_scene, make_clip
 
 CHECKPOINT = "checkpoint.safetensors"
 CURVE = "curve.jsonl"
+LATENTS = "latents.safetensors"
 
 
 def train_lab_teacher(recipe: LabTeacherRecipe, work: Path, output: Path) -> None:
@@ -56,9 +57,10 @@ def train_lab_teacher(recipe: LabTeacherRecipe, work: Path, output: Path) -> Non
         output: the pipeline folder; replaced when training has ended.
     """
     work.mkdir(parents=True, exist_ok=True)
-    captions = [c for c in all_captions(recipe.shapes, recipe.colours, recipe.motions) if not c.held_out]
-    latents = _world_latents(recipe, captions, work)
-    _train(recipe, latents, captions, work)
+    captions = training_captions(recipe)
+    clips = range(recipe.clips_per_caption)
+    latents = world_latents(_codec(recipe, captions, work), captions, recipe.world_seed, clips, work / LATENTS)
+    train_networks(recipe, *_build_networks(recipe), latents, captions, work)
     export_lab_teacher(recipe, work, output)
 
 
@@ -97,13 +99,39 @@ def _build_networks(recipe: LabTeacherRecipe) -> tuple[torch.nn.ModuleDict, torc
     return torch.nn.ModuleDict({"encoder": encoder, "transformer": transformer}), mask
 
 
-def _train(recipe: LabTeacherRecipe, latents: torch.Tensor, captions: list[Caption], work: Path) -> None:
-    networks, mask = _build_networks(recipe)
+def training_captions(recipe: LabTeacherRecipe) -> list[Caption]:
+    """The captions that the lab's teacher is trained on: those that are not held out for evaluation."""
+    return [c for c in all_captions(recipe.shapes, recipe.colours, recipe.motions) if not c.held_out]
+
+
+def tokenised(captions: list[Caption], length: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and mask, both (captions + 1, length); the last row is the dropped caption."""
+    return tokenise(build_tokenizer(), [*map(str, captions), ""], length)
+
+
+def train_networks(
+    recipe: LabTeacherRecipe,
+    networks: torch.nn.ModuleDict,
+    mask: torch.Tensor,
+    latents: torch.Tensor,
+    captions: list[Caption],
+    work: Path,
+    times: tuple[float, float] = (0.0, 1.0),
+    title: str = "lab teacher",
+) -> None:
+    """Flow matching on clips of the world, continued from the checkpoint in ``work`` if there is one.
+
+    Leaves networks, their average and the optimiser in ``work``'s checkpoint, and the training curve beside it.
+
+    Args:
+        networks: "encoder" and "transformer"; parameters that need no gradient stay as they are.
+        mask: of the time columns that are trained.
+        latents: (captions, clips, C, T, h, w).
+        times: the range of t to train at.
+    """
     linear = networks["transformer"].condition_embedder.time_embedder.linear_1
     linear.weight.register_hook(lambda gradient: gradient * mask)
-    tokenizer = build_tokenizer()
-    texts = [str(caption) for caption in captions]
-    ids, text_mask = tokenise(tokenizer, [*texts, ""], recipe.text_length)  # the last row is the dropped caption
+    ids, text_mask = tokenised(captions, recipe.text_length)
     forward = torch.compile(networks["transformer"]) if recipe.compile else networks["transformer"]
     optimizer = torch.optim.AdamW(
         networks.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay, fused=True
@@ -122,10 +150,10 @@ def _train(recipe: LabTeacherRecipe, latents: torch.Tensor, captions: list[Capti
         started -= counters["seconds"]
         kept = [line for line in (work / CURVE).read_text().splitlines() if json.loads(line)["update"] <= done]
         atomic_write_text(work / CURVE, "".join(line + "\n" for line in kept))
-    for update in track(range(done + 1, recipe.updates + 1), f"lab teacher (from update {done + 1})"):
+    for update in track(range(done + 1, recipe.updates + 1), f"{title} (from update {done + 1})"):
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * _trapezoid(update, recipe.updates, recipe.warmup, recipe.decay_share)
-        loss = _flow_matching_loss(recipe, networks["encoder"], forward, latents, ids, text_mask, generator)
+        loss = flow_matching_loss(recipe, networks["encoder"], forward, latents, ids, text_mask, generator, times)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(networks.parameters(), 1.0)
@@ -148,7 +176,7 @@ def _train(recipe: LabTeacherRecipe, latents: torch.Tensor, captions: list[Capti
             save_checkpoint(checkpoint, tensors, {"update": update, "seconds": time.time() - started})
 
 
-def _flow_matching_loss(
+def flow_matching_loss(
     recipe: LabTeacherRecipe,
     encoder: torch.nn.Module,
     forward: torch.nn.Module,
@@ -156,15 +184,25 @@ def _flow_matching_loss(
     ids: torch.Tensor,
     text_mask: torch.Tensor,
     generator: torch.Generator,
+    times: tuple[float, float] = (0.0, 1.0),
 ) -> torch.Tensor:
-    """Mean squared velocity error on one batch; ``latents`` is (captions, clips, C, T, h, w)."""
+    """Mean squared velocity error on one batch, its times from the range ``times`` with the density of the full one.
+
+    Args:
+        forward: the transformer, or the same compiled.
+        latents: (captions, clips, C, T, h, w).
+        ids, text_mask: (captions + 1, length), see :func:`tokenised`.
+    """
     n_captions, n_clips = latents.shape[:2]
     caption = torch.randint(n_captions, (recipe.batch,), generator=generator)
     clip = torch.randint(n_clips, (recipe.batch,), generator=generator)
     dropped = torch.rand(recipe.batch, generator=generator) < recipe.caption_dropout
     clips = latents[caption].float()
     x0 = clips[torch.arange(recipe.batch), clip]
-    t = shift_time(torch.rand(recipe.batch, generator=generator), recipe.time_shift).clamp(1e-3, 1.0)
+    # Uniform before the shift, of which the range's ends are drawn back by the inverse shift.
+    start, end = shift_time(torch.tensor(times, dtype=torch.float64), 1 / recipe.time_shift)
+    uniform = start + (end - start) * torch.rand(recipe.batch, generator=generator)
+    t = shift_time(uniform, recipe.time_shift).clamp(max(1e-3, times[0]), times[1])
     eps = torch.randn(x0.shape, generator=generator)
     x_t = add_noise(x0, eps, t)
     mean = posterior_mean(x_t.flatten(1), t, clips.flatten(2)).view_as(x0)
@@ -183,17 +221,29 @@ def _trapezoid(update: int, updates: int, warmup: int, decay_share: float) -> fl
     return min(1.0, update / warmup, (updates - update + 1) / decay)
 
 
-def _world_latents(recipe: LabTeacherRecipe, captions: list[Caption], work: Path) -> torch.Tensor:
-    """Web clips of the training captions as normalised latents (captions, clips, C, T, h, w), float16; fits a codec."""
-    path, codec_path = work / "latents.safetensors", work / "codec"
-    if path.exists() and codec_path.exists():
-        return load_file(path)["latents"]
+def _codec(recipe: LabTeacherRecipe, captions: list[Caption], work: Path) -> LabCodec:
+    """The codec in ``work``, fitted to clips of the world if it is not there yet."""
+    path = work / "codec"
+    if path.exists():
+        return LabCodec.from_pretrained(path)
     codec = LabCodec(z_dim=recipe.channels)
     some = [captions[i % len(captions)] for i in range(0, 7 * recipe.codec_clips, 7)]
     sample = [make_clip(draw_scene(c, recipe.world_seed, 1000 + i)).frames for i, c in enumerate(some)]
     codec.fit(to_unit_range(torch.from_numpy(np.stack(sample))), recipe.whitening)
-    codec.save_pretrained(codec_path)
-    jobs = [(codec, caption, recipe.world_seed, recipe.clips_per_caption) for caption in captions]
+    with atomic_folder(path) as folder:
+        codec.save_pretrained(folder)
+    return codec
+
+
+def world_latents(codec: LabCodec, captions: list[Caption], seed: int, clips: range, path: Path) -> torch.Tensor:
+    """Web clips of captions as normalised latents (captions, clips, C, T, h, w), float16; rendered to ``path`` once.
+
+    Args:
+        seed, clips: the world's seed and which of each caption's clips.
+    """
+    if path.exists():
+        return load_file(path)["latents"]
+    jobs = [(codec, caption, seed, clips) for caption in captions]
     with ProcessPoolExecutor(2) as pool:
         parts = list(track(pool.map(_caption_latents, jobs, chunksize=8), "rendering", total=len(jobs)))
     latents = torch.from_numpy(np.stack(parts))
@@ -203,9 +253,9 @@ def _world_latents(recipe: LabTeacherRecipe, captions: list[Caption], work: Path
 
 
 @torch.no_grad()
-def _caption_latents(job: tuple[LabCodec, Caption, int, int]) -> np.ndarray:
-    codec, caption, seed, count = job
+def _caption_latents(job: tuple[LabCodec, Caption, int, range]) -> np.ndarray:
+    codec, caption, seed, clips = job
     torch.set_num_threads(1)
-    frames = np.stack([make_clip(draw_scene(caption, seed, index)).frames for index in range(count)])
+    frames = np.stack([make_clip(draw_scene(caption, seed, index)).frames for index in clips])
     latents = codec.encode(to_unit_range(torch.from_numpy(frames))).latent_dist.mode()
     return normalise_latents(latents, codec.config).half().numpy()

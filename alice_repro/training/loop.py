@@ -30,6 +30,7 @@ from alice_repro.files import atomic_folder, atomic_write_text, sha256_file, sha
 from alice_repro.flow.noise import clip_seed
 from alice_repro.manifest import MANIFEST, write_manifest
 from alice_repro.models.discriminator import Discriminator
+from alice_repro.models.loading import TeacherParts
 from alice_repro.models.velocity import Counted, NetworkVelocity
 from alice_repro.progress import Progress, log
 from alice_repro.sampling.few_step import few_step_times
@@ -98,7 +99,7 @@ class Trainer:
         self.networks = Networks(**{"fake": None, **self.fields})
         self.spent_before = 0  # network evaluations of the run before it was resumed
         self.generator = torch.Generator().manual_seed(1_000_003 * seed + self.accelerator.process_index)
-        self.fingerprint = self._fingerprint(start.parts.folder)
+        self.fingerprint = self._fingerprint(start.parts)
         self.done = Done(student=0, critic=0)
         self.gamma = power_exponent(recipe.ema_value) if recipe.ema == "power" else None
 
@@ -329,19 +330,21 @@ class Trainer:
                 started=started,
             )
 
-    def _fingerprint(self, teacher_folder: Path) -> str:
+    def _fingerprint(self, teacher: TeacherParts) -> str:
         """What the student's weights depend on: configuration, seed, data and the teacher's weights."""
         parts = {
             "format": 2,
             "model": asdict(self.scale.model),
             "teacher_sampling": asdict(self.scale.teacher),
             "student_shift": self.scale.sampling.student_shift,
-            "weights": sha256_folder(teacher_folder / "transformer"),
+            "weights": sha256_folder(teacher.folder / "transformer"),
             "recipe": as_settings(self.recipe) | {"checkpoint_every": None, "log_every": None},
             "teacher": self.teacher_name,
             "seed": self.seed,
             "samples": sha256_file(self.samples_folder / SAMPLES),
         }
+        if teacher.transformer_2 is not None:
+            parts |= {"weights_2": sha256_folder(teacher.folder / "transformer_2"), "boundary": teacher.boundary}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -57,7 +57,7 @@ def test_killed_training_ends_with_the_same_weights(world, tmp_path):
     def run():
         lab_teacher.train_lab_teacher(RECIPE, tmp_path, tmp_path / "pipeline")
 
-    run_killed(run, lab_teacher, "_flow_matching_loss", 4)
+    run_killed(run, lab_teacher, "flow_matching_loss", 4)
     assert [row["update"] for row in curve(tmp_path)] == [1, 2, 3]
     run()
     killed, whole = (load_checkpoint(folder / "checkpoint.safetensors")[0] for folder in (tmp_path, world))
@@ -76,7 +76,7 @@ def loss_of(forward, **changes):
     ids, mask = torch.ones(2, 4, dtype=torch.long), torch.ones(2, 4, dtype=torch.long)
     encoder = build_text_encoder(16, 1, 2)
     generator = torch.Generator().manual_seed(1)
-    return lab_teacher._flow_matching_loss(recipe, encoder, forward(latents), latents, ids, mask, generator)
+    return lab_teacher.flow_matching_loss(recipe, encoder, forward(latents), latents, ids, mask, generator)
 
 
 def exact(latents):
