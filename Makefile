@@ -18,7 +18,7 @@ OPTIONS = --scale $(SCALE) $(foreach pair,$(SET),--set '$(pair)')
 # Another environment that is active in the shell must not leak into this one.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH CONDA_PREFIX PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup test test-slow lint audit lab lab-teacher reference reproduce-table4 reproduce-figure1 smoke clean-results
+.PHONY: help setup test test-slow lint audit lab lab-teacher reference bench-interpolation reproduce-table4 reproduce-figure1 smoke clean-results
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -77,6 +77,9 @@ lab-teacher: $(READY) ## train the lab's teacher again (hours; a trained one is 
 reference: $(READY) ## add training runs to the committed record (SEEDS, TEACHERS; those that are there stay)
 	$(IN_VENV) alice-repro validate-oracle --out results/reference/$(SCALE)
 	$(IN_VENV) alice-repro reference --teachers $(TEACHERS) --seeds $(SEEDS) $(OPTIONS)
+
+bench-interpolation: $(READY) ## time sampling with and without frame interpolation, beside the predicted FLOPs
+	$(IN_VENV) alice-repro bench-interpolation $(OPTIONS)
 
 reproduce-table4: $(READY) ## train, sample and measure; print Table 4 of Alice with the verdicts
 	$(REPRODUCE) table04 $(OPTIONS)

@@ -226,6 +226,28 @@ class LabTeacherRecipe:
     log_every: int
 
 
+@dataclass(frozen=True)
+class InterpolatorRecipe:
+    """How the frame interpolator is trained.
+
+    Attributes:
+        widths: channels of the UNet at full, half and quarter resolution.
+        final_rate: the learning rate at the end of its linear decay, as a share of ``learning_rate``.
+        held_out: share of the captions whose clips measure the error.
+    """
+
+    widths: tuple[int, ...]
+    updates: int
+    batch: int
+    learning_rate: float
+    final_rate: float
+    betas: tuple[float, ...]
+    weight_decay: float
+    held_out: float
+    seed: int
+    log_every: int
+
+
 def from_mapping(cls: type, values: dict[str, Any], source: str, path: str = "") -> Any:
     """Fill a dataclass from a mapping, strictly: no unknown key, no missing key, no wrong type.
 
@@ -306,6 +328,11 @@ def preset_path(kind: str, name: str) -> Path:
 def load_lab_teacher_recipe(overrides: tuple[str, ...] = ()) -> LabTeacherRecipe:
     """Load ``recipes/lab_teacher.toml``, with overrides ``key=value``."""
     return _load(LabTeacherRecipe, preset_path("recipe", "lab_teacher"), overrides)
+
+
+def load_interpolator_recipe(overrides: tuple[str, ...] = ()) -> InterpolatorRecipe:
+    """Load ``recipes/interpolator.toml``, with overrides ``key=value``."""
+    return _load(InterpolatorRecipe, preset_path("recipe", "interpolator"), overrides)
 
 
 def load_scale(name: str, overrides: tuple[str, ...] = ()) -> Scale:

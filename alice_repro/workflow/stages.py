@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,16 +20,22 @@ from alice_repro.flow.noise import ClipNoise, clip_seed
 from alice_repro.manifest import write_manifest
 from alice_repro.media import contact_sheet, write_video
 from alice_repro.models.codec import denormalise_latents, to_frames
+from alice_repro.models.half_rate import HalfRateVelocity
+from alice_repro.models.interpolator import load_interpolator
 from alice_repro.models.loading import TeacherParts, load_teacher, load_transformer
-from alice_repro.models.velocity import NetworkVelocity, Velocity
+from alice_repro.models.velocity import NetworkVelocity
 from alice_repro.progress import Progress
 from alice_repro.sampling.few_step import few_step_times, sample_few_step
+from alice_repro.sampling.interpolated import check_short_steps, sample_interpolated
 from alice_repro.sampling.teacher import sample_euler
 from alice_repro.training.setup import teacher_velocity
 from alice_repro.workflow.layout import TEACHER_ARMS
 
 SOURCES = ("teacher", "clean")
 TRAIN_SPLIT_BASE = 1_000  # keeps the noise of training samples apart from that of evaluation clips
+
+# Clean latents (B, C, T, h, w) of the clips with these captions (B,) and noise, and what to note of the cost.
+Sampler = Callable[[torch.Tensor, ClipNoise], tuple[torch.Tensor, dict[str, object]]]
 
 
 def make_training_clips(scale: Scale, teacher: str, output: Path) -> None:
@@ -83,7 +90,15 @@ def _teacher_samples(
 
 
 def sample_arm(
-    scale: Scale, teacher: str, arm: str, output: Path, student: Path | None = None, run: int | None = None
+    scale: Scale,
+    teacher: str,
+    arm: str,
+    output: Path,
+    student: Path | None = None,
+    run: int | None = None,
+    interpolator: Path | None = None,
+    short_steps: int = 0,
+    positions: str = "compact",
 ) -> None:
     """Sample one arm on the evaluation captions and write its videos, caption table, contact sheet and manifest.
 
@@ -92,58 +107,91 @@ def sample_arm(
             student.
         student: folder of the student's transformer; needed for a student.
         run: the training run, noted in the caption table.
+        interpolator: folder of a frame interpolator, for a student whose first ``short_steps`` run at half the frame
+            rate (AVD), with these ``positions`` (``models.half_rate``).
+
+    Raises:
+        UserError: unknown arm; a student where none belongs, or none where one does; an interpolator without short
+            steps, or short steps that the clips, the sampler or the arm do not allow.
     """
     started = time.time()
     if (student is None) != (arm in TEACHER_ARMS):
         if student is None:
             raise unknown_name("teacher arm", arm, TEACHER_ARMS)
         raise UserError(f"arm {arm} takes no student")
+    if (interpolator is None) != (short_steps == 0) or (interpolator is not None and student is None):
+        raise UserError("frame-interpolated sampling takes a student, an interpolator's folder and short_steps above 0")
     parts = load_teacher(scale.model)
     captions = prompts_for(scale.prompts, "evaluate")
     if student is None:
-        velocity = teacher_velocity(scale, teacher, parts, captions)
         steps = scale.teacher.steps if arm == "teacher-full" else scale.sampling.student_steps
+        draw = _teacher_sampler(scale, teacher, parts, captions, steps)
     else:
-        velocity = NetworkVelocity(load_transformer(student), parts.embed(captions))
         steps = scale.sampling.student_steps
+        draw = _student_sampler(scale, parts, captions, student, interpolator, short_steps, positions)
     rows = [(prompt, seed) for seed in range(scale.prompts.seeds) for prompt in range(len(captions))]
     with atomic_folder(output) as folder:
-        evaluations, seconds, shown = _sample_videos(
-            scale, parts, velocity, steps, student is not None, rows, folder, arm
-        )
+        cost, seconds, shown = _sample_videos(scale, parts, draw, f"{arm}: {steps} steps", rows, folder)
         _write_caption_table(folder / "captions.csv", rows, captions, arm, run)
         contact_sheet(folder / "contact_sheet.png", shown, captions[: len(shown)])
         write_manifest(
             folder,
-            inputs={"teacher": parts.folder} | ({"student": student} if student else {}),
-            config={"scale": asdict(scale), "teacher": teacher, "arm": arm, "steps": steps},
+            inputs={"teacher": parts.folder}
+            | ({"student": student} if student else {})
+            | ({"interpolator": interpolator} if interpolator else {}),
+            config={"scale": asdict(scale), "teacher": teacher, "arm": arm, "steps": steps}
+            | ({"short_steps": short_steps, "positions": positions} if interpolator else {}),
             seeds={"sampling": scale.sampling.seed},
-            extra={
-                "clips": len(rows),
-                "evaluations_per_clip": evaluations,
-                "seconds_per_clip": seconds / len(rows),
-            },
+            extra={"clips": len(rows), **cost, "seconds_per_clip": seconds / len(rows)},
             started=started,
         )
 
 
+def _teacher_sampler(scale: Scale, teacher: str, parts: TeacherParts, captions: list[str], steps: int) -> Sampler:
+    velocity, shape = teacher_velocity(scale, teacher, parts, captions), parts.latent_shape(scale.model)
+
+    def draw(caption: torch.Tensor, noise: ClipNoise) -> tuple[torch.Tensor, dict[str, object]]:
+        clean, evaluations = sample_euler(velocity, noise.draw(shape), caption, steps, scale.teacher.shift)
+        return clean, {"evaluations_per_clip": evaluations}
+
+    return draw
+
+
+def _student_sampler(
+    scale: Scale, parts: TeacherParts, captions: list[str], student: Path,
+    interpolator: Path | None, short_steps: int, positions: str,
+) -> Sampler:  # fmt: skip
+    shape = parts.latent_shape(scale.model)
+    times = few_step_times(scale.sampling.student_steps, scale.sampling.student_shift)
+    check_short_steps(shape[1], len(times), short_steps)
+    network = load_interpolator(interpolator) if interpolator else None
+    velocity = NetworkVelocity(load_transformer(student), parts.embed(captions))
+    short = HalfRateVelocity(velocity, positions)
+
+    def draw(caption: torch.Tensor, noise: ClipNoise) -> tuple[torch.Tensor, dict[str, object]]:
+        if network is None:
+            clean, evaluations = sample_few_step(velocity, noise, shape, caption, times)
+            return clean, {"evaluations_per_clip": evaluations}
+        clean, evaluations, frames = sample_interpolated(
+            velocity, network, noise, shape, caption, times, short_steps, short
+        )
+        return clean, {"evaluations_per_clip": evaluations, "latent_frames_a_step": frames}
+
+    return draw
+
+
 def _sample_videos(
-    scale: Scale, parts: TeacherParts, velocity: Velocity, steps: int, is_student: bool,
-    rows: list[tuple[int, int]], folder: Path, arm: str,
-) -> tuple[int, float, list]:  # fmt: skip
-    """Sample and decode in batches; returns evaluations a clip, seconds of sampling and decoding, the sheet's clips."""
-    shape, evaluations, seconds, shown = parts.latent_shape(scale.model), 0, 0.0, []
-    with Progress(len(rows), f"{arm}: {steps} steps") as bar:
+    scale: Scale, parts: TeacherParts, draw: Sampler, title: str, rows: list[tuple[int, int]], folder: Path
+) -> tuple[dict[str, object], float, list]:
+    """Sample and decode in batches; returns the sampler's cost, seconds of sampling and decoding, the sheet's clips."""
+    cost, seconds, shown = {}, 0.0, []
+    with Progress(len(rows), title) as bar:
         for start in range(0, len(rows), scale.sampling.batch):
             chunk = rows[start : start + scale.sampling.batch]
             began = time.perf_counter()
             caption = torch.tensor([prompt for prompt, _ in chunk])
             noise = ClipNoise([clip_seed(scale.sampling.seed, *row) for row in chunk])
-            if is_student:
-                times = few_step_times(steps, scale.sampling.student_shift)
-                clean, evaluations = sample_few_step(velocity, noise, shape, caption, times)
-            else:
-                clean, evaluations = sample_euler(velocity, noise.draw(shape), caption, steps, scale.teacher.shift)
+            clean, cost = draw(caption, noise)
             frames = decode(parts, clean)
             seconds += time.perf_counter() - began
             for (prompt, seed), clip in zip(chunk, frames, strict=True):
@@ -151,7 +199,7 @@ def _sample_videos(
                 if seed == 0 and len(shown) < 12:
                     shown.append(clip)
             bar.advance(len(chunk))
-    return evaluations, seconds, shown
+    return cost, seconds, shown
 
 
 @torch.no_grad()
