@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -35,8 +36,8 @@ def sampling_flops(model: Model, tokens: Sequence[int]) -> float:
 
 def interpolation_flops(interpolator: FrameInterpolator, frames: int, height: int, width: int) -> float:
     """Operations of the UNet's convolutions on one clip of so many latent frames, counted by torch without data."""
-    twin = FrameInterpolator.from_config(interpolator.config).eval().to("meta")
-    clip = torch.empty(1, twin.config.channels, frames, height, width, device="meta")
+    twin = copy.deepcopy(interpolator).to("meta")
+    clip = torch.empty(1, interpolator.config.channels, frames, height, width, device="meta")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         twin.interpolate(clip)
     return float(counter.get_total_flops())

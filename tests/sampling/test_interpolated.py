@@ -206,8 +206,8 @@ def test_the_benchmark_counts_and_predicts(odd_scale, tmp_path):
         (176, 176, 336, 336),
         (17160, 17160, 32760, 32760),  # 11 and 21 latent frames of 30 x 52 tokens
     ]
-    for case in cases:
-        assert 0.5 < case.predicted < 1
+    # The UNet of the lab costs more than two steps of the tiny transformer; on real sizes it is next to nothing.
+    assert cases[0].predicted > 1 and cases[0].unet_share > 0.5 and cases[2].unet_share < 1e-4
     assert cases[0].measured.value > 0 and cases[2].measured is None
     # By hand for Wan2.1 1.3B, a token: 12 d^2 + 4 d f + 4 n d + 4 m d, and 4 m d^2 a block for the text.
     d, f, m = 1536, 8960, 512
