@@ -23,7 +23,7 @@ OPTIONS = --scale $(SCALE) $(foreach pair,$(SET),--set '$(pair)')
 # Another environment that is active in the shell must not leak into this one.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH CONDA_PREFIX PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup test test-slow lint audit lab lab-teacher reference train compare-methods reproduce-table4 reproduce-figure1 smoke clean-results
+.PHONY: help setup test test-slow lint audit lab lab-teacher reference train compare-methods bench-interpolation reproduce-table4 reproduce-figure1 smoke clean-results
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -88,6 +88,9 @@ train: $(READY) ## train one student by a method: METHOD=dfd (a recipe), TEACHER
 
 compare-methods: $(READY) ## add the runs that the ledger of methods lacks (ARMS, SEEDS, TEACHERS); tables, figures, verdicts
 	$(IN_VENV) alice-repro compare --scale $(SCALE) $(if $(ARMS),--arms $(ARMS)) --teachers $(TEACHERS) --seeds $(SEEDS)
+
+bench-interpolation: $(READY) ## time sampling with and without frame interpolation, beside the predicted FLOPs
+	$(IN_VENV) alice-repro bench-interpolation $(OPTIONS)
 
 reproduce-table4: $(READY) ## train, sample and measure; print Table 4 of Alice with the verdicts
 	$(REPRODUCE) table04 $(OPTIONS)

@@ -13,6 +13,7 @@ import tyro
 from alice_repro.config import (
     PACKAGE,
     Scale,
+    load_interpolator_recipe,
     load_lab_experts_recipe,
     load_lab_teacher_recipe,
     load_recipe,
@@ -29,6 +30,11 @@ Settings = Annotated[
         metavar="KEY=VALUE",
         help="Change a setting: recipe.KEY=VALUE of the recipe, KEY=VALUE of the scale. May be given several times.",
     ),
+]
+RecipeSettings = Annotated[
+    tuple[str, ...],
+    tyro.conf.UseAppendAction,
+    tyro.conf.arg(name="set", metavar="KEY=VALUE", help="Change a setting of the recipe. Repeatable."),
 ]
 Teachers = tuple[str, ...]
 
@@ -168,12 +174,53 @@ def train(
     Trainer(chosen, how, teacher, seed, samples, output).run()
 
 
+def train_interpolator(samples: Path, output: Path, settings: RecipeSettings = ()) -> None:
+    """Train AVD's frame interpolator on stored training clips, and print its error on captions that were held out.
+
+    Args:
+        samples: folder of the training clips; clean ones (data.source=clean) stand for the paper's real clips.
+        output: folder of the network; replaced when training has ended.
+    """
+    from alice_repro.training.interpolator import train_interpolator as run
+
+    print(run(load_interpolator_recipe(settings), samples, output).table())
+
+
+def bench_interpolation(
+    scale: str = "lab",
+    short_steps: int = 2,
+    repeats: int = 10,
+    out: Path = Path("results/bench"),
+    interpolator: Path | None = None,
+    settings: Settings = (),
+) -> None:
+    """Measure what frame interpolation saves of a student's sampling time, beside what its operations predict.
+
+    Args:
+        scale: a preset.
+        short_steps: steps at half the frame rate.
+        repeats: pairs of runs, with and without.
+        out: folder for interpolation.csv and its manifest.
+        interpolator: folder of a trained one; an untrained one costs the same.
+    """
+    from alice_repro.models.loading import quiet_libraries
+    from alice_repro.workflow.bench_interpolation import as_table
+    from alice_repro.workflow.bench_interpolation import bench_interpolation as run
+
+    quiet_libraries()
+    print("interpolated / full rate, one run; measured: mean of paired runs with its 95 % interval")
+    print(as_table(run(_scale(scale, settings), short_steps, repeats, out, interpolator)))
+
+
 def sample(
     scale: str,
     arm: str,
     output: Path,
     teacher: str = "trained",
     student: Path | None = None,
+    interpolator: Path | None = None,
+    short_steps: int = 0,
+    positions: str = "compact",
     settings: Settings = (),
 ) -> None:
     """Sample one arm on the evaluation captions: mp4 files, caption table, contact sheet.
@@ -184,12 +231,17 @@ def sample(
         output: folder of the videos; replaced when all are there.
         teacher: trained or exact.
         student: folder of the student's transformer, for a student.
+        interpolator: folder of a frame interpolator (train-interpolator), to run a student's first steps at half the
+            frame rate.
+        short_steps: how many steps those are; AVD has 2 of 4.
+        positions: of the frames in those steps: compact (0 1 2, for a student trained so) or kept (0 2 4).
     """
     from alice_repro.workflow.layout import parse_arm
     from alice_repro.workflow.stages import sample_arm
 
     parsed = parse_arm(arm)
-    sample_arm(_scale(scale, settings), teacher, arm, output, student, parsed.seed if parsed else None)
+    run = parsed.seed if parsed else None
+    sample_arm(_scale(scale, settings), teacher, arm, output, student, run, interpolator, short_steps, positions)
 
 
 def export(
@@ -238,11 +290,7 @@ def lab_teacher(
     work: Path = Path("results/lab_teacher"),
     output: Path | None = None,
     export_only: bool = False,
-    settings: Annotated[
-        tuple[str, ...],
-        tyro.conf.UseAppendAction,
-        tyro.conf.arg(name="set", metavar="KEY=VALUE", help="Change a setting of the recipe. Repeatable."),
-    ] = (),
+    settings: RecipeSettings = (),
 ) -> None:
     """Train the lab's teacher, continuing a training that was cut short, and save it as a pipeline folder.
 
@@ -340,12 +388,14 @@ VERBS: tuple[Callable[..., None], ...] = (
     compare,
     training_clips,
     train,
+    train_interpolator,
     sample,
     export,
     evaluate,
     lab_teacher,
     lab_experts,
     validate_oracle,
+    bench_interpolation,
     audit,
     scales,
 )

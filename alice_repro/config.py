@@ -283,6 +283,28 @@ class LabTeacherRecipe:
     log_every: int
 
 
+@dataclass(frozen=True)
+class InterpolatorRecipe:
+    """How the frame interpolator is trained.
+
+    Attributes:
+        widths: channels of the UNet at full, half and quarter resolution.
+        final_rate: the learning rate at the end of its linear decay, as a share of ``learning_rate``.
+        held_out: share of the captions whose clips measure the error.
+    """
+
+    widths: tuple[int, ...]
+    updates: int
+    batch: int
+    learning_rate: float
+    final_rate: float
+    betas: tuple[float, ...]
+    weight_decay: float
+    held_out: float
+    seed: int
+    log_every: int
+
+
 def from_mapping(cls: type, values: dict[str, Any], source: str, path: str = "") -> Any:
     """Fill a dataclass from a mapping, strictly: no unknown key, no missing key, no wrong type.
 
@@ -372,6 +394,11 @@ def load_lab_experts_recipe(overrides: tuple[str, ...] = ()) -> LabExpertsRecipe
     return _load(LabExpertsRecipe, preset_path("recipe", "lab_experts"), overrides)
 
 
+def load_interpolator_recipe(overrides: tuple[str, ...] = ()) -> InterpolatorRecipe:
+    """Load ``recipes/interpolator.toml``, with overrides ``key=value``."""
+    return _load(InterpolatorRecipe, preset_path("recipe", "interpolator"), overrides)
+
+
 def load_scale(name: str, overrides: tuple[str, ...] = ()) -> Scale:
     """Load ``scales/NAME.toml``, with overrides such as ``teacher.guidance=2.5``."""
     return _load(Scale, preset_path("scale", name), overrides)
@@ -380,6 +407,12 @@ def load_scale(name: str, overrides: tuple[str, ...] = ()) -> Scale:
 def load_recipe(name: str, overrides: tuple[str, ...] = ()) -> Recipe:
     """Load ``recipes/NAME.toml``, with overrides such as ``gradient_clip=0.5`` or ``stages.0.updates=10``."""
     return _load(Recipe, preset_path("recipe", name), overrides)
+
+
+def method_recipes() -> list[str]:
+    """Names of the recipes by which a method is trained; the others make the lab's own networks."""
+    paths = sorted((PACKAGE / "recipes").glob("*.toml"))
+    return [path.stem for path in paths if "method" in read_toml(path)]
 
 
 def load_comparison(scale: str) -> Comparison:

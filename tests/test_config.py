@@ -19,13 +19,13 @@ from alice_repro.config import (
     load_lab_teacher_recipe,
     load_recipe,
     load_scale,
+    method_recipes,
     split_settings,
 )
 from alice_repro.errors import UserError
 
 SCALES = sorted(path.stem for path in (PACKAGE / "scales").glob("*.toml"))
-NO_METHOD = {"lab_teacher", "lab_experts"}
-RECIPES = sorted({path.stem for path in (PACKAGE / "recipes").glob("*.toml")} - NO_METHOD)
+RECIPES = method_recipes()
 PROMPTS = {"source": "world", "train": 6, "evaluate": 6, "seeds": 2}
 
 

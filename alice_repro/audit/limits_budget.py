@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from functools import partial
 
 from alice_repro.audit.findings import IMPOSSIBLE, NEEDS_A_RUN, Finding, Reading, Record, judge
-from alice_repro.audit.flops import clip_known, derivative_flops, forward_flops, latent_frames, tokens
 from alice_repro.audit.interval import Interval, show
 from alice_repro.audit.limits_time import FATAL, Peak, clip_flops, peaks
 from alice_repro.audit.stated import Stated, limit_finding, model_of, stated
+from alice_repro.models.flops import clip_known, derivative_flops, forward_flops, latent_frames, tokens
 from alice_repro.papers import Budget, Model, Overhead, Paper
 
 HOUR = 3600.0

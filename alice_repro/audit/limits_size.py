@@ -19,9 +19,9 @@ import re
 from collections.abc import Iterator
 
 from alice_repro.audit.findings import CONSISTENT, INCONSISTENT, NEEDS_A_RUN, Finding, Reading, Record, judge
-from alice_repro.audit.flops import parameters, sizes_known
 from alice_repro.audit.interval import Interval, distance, may_hold
 from alice_repro.audit.stated import limit_finding, model_of, stated
+from alice_repro.models.flops import parameters, sizes_known
 from alice_repro.papers import Model, Name, Paper, Timing, gpus
 
 NOMINAL = 0.1

@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from alice_repro.audit.findings import IMPOSSIBLE, INCONSISTENT, NEEDS_A_RUN, Finding, Reading, Record, judge
-from alice_repro.audit.flops import clip_known, forward_flops, latent_frames, tokens
 from alice_repro.audit.interval import APPROXIMATE, Interval, may_hold, show
 from alice_repro.audit.stated import Stated, limit_finding, model_of, stated
+from alice_repro.models.flops import clip_known, forward_flops, latent_frames, tokens
 from alice_repro.papers import Gpu, Model, Paper, Timing, gpus
 
 FATAL = 1.1  # a floor that exceeds the printed time by this factor leaves no doubt about the peak's exact value

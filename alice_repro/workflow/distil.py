@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from alice_repro.config import PACKAGE
+from alice_repro.config import PACKAGE, method_recipes
 from alice_repro.errors import UserError, unknown_name
 from alice_repro.evaluation.index import read_scores
 from alice_repro.workflow.layout import CHECKOUT, StudentArm, data_name
@@ -64,12 +64,12 @@ def recipe_for(method: str, scale: str) -> str:
         UserError: there is none; the message names those that there are.
     """
     ending = "" if scale == "lab" else f"_{scale.replace('-', '_')}"
-    recipes = {path.stem for path in (PACKAGE / "recipes").glob("*.toml")}
+    recipes = set(method_recipes())
     endings = tuple(f"_{path.stem.replace('-', '_')}" for path in (PACKAGE / "scales").glob("*.toml"))
     if ending:
         known = {name.removesuffix(ending) for name in recipes if name.endswith(ending)}
     else:
-        known = {name for name in recipes if not name.endswith(endings) and not name.startswith("lab_")}
+        known = {name for name in recipes if not name.endswith(endings)}
     if method not in known:
         raise UserError(f"{unknown_name('method', method, sorted(known))} (recipes of scale {scale})")
     return method + ending

@@ -20,14 +20,14 @@ from alice_repro.manifest import write_manifest
 from alice_repro.media import contact_sheet, write_video
 from alice_repro.models.codec import denormalise_latents, to_frames
 from alice_repro.models.loading import TeacherParts, load_teacher, load_transformer
-from alice_repro.models.velocity import NetworkVelocity, Velocity
+from alice_repro.models.velocity import NetworkVelocity
 from alice_repro.progress import Progress
 from alice_repro.sampling.agreement import prediction_spread, trajectory_points
-from alice_repro.sampling.few_step import few_step_times, sample_few_step
-from alice_repro.sampling.scheduler import FewStepScheduler, student_scheduler
+from alice_repro.sampling.few_step import few_step_times
 from alice_repro.sampling.teacher import sample_euler
 from alice_repro.training.setup import teacher_velocity
 from alice_repro.workflow.layout import TEACHER_ARMS
+from alice_repro.workflow.samplers import Sampler, student_sampler, teacher_sampler
 
 SOURCES = ("teacher", "clean", "night", "pastel")
 TRAIN_SPLIT_BASE = 1_000  # keeps the noise of training samples apart from that of evaluation clips
@@ -86,7 +86,15 @@ def _teacher_samples(
 
 
 def sample_arm(
-    scale: Scale, teacher: str, arm: str, output: Path, student: Path | None = None, run: int | None = None
+    scale: Scale,
+    teacher: str,
+    arm: str,
+    output: Path,
+    student: Path | None = None,
+    run: int | None = None,
+    interpolator: Path | None = None,
+    short_steps: int = 0,
+    positions: str = "compact",
 ) -> None:
     """Sample one arm on the evaluation captions and write its videos, caption table, contact sheet and manifest.
 
@@ -95,41 +103,41 @@ def sample_arm(
             student.
         student: folder of the student's transformer, which also says how it is sampled; needed for a student.
         run: the training run, noted in the caption table.
+        interpolator: folder of a frame interpolator, for a student whose first ``short_steps`` run at half the frame
+            rate (AVD), with these ``positions`` (``models.half_rate``).
+
+    Raises:
+        UserError: unknown arm; a student where none belongs, or none where one does; an interpolator without short
+            steps, or short steps that the clips, the sampler or the arm do not allow.
     """
     started = time.time()
     if (student is None) != (arm in TEACHER_ARMS):
         if student is None:
             raise unknown_name("teacher arm", arm, TEACHER_ARMS)
         raise UserError(f"arm {arm} takes no student")
+    if (interpolator is None) != (short_steps == 0) or (interpolator is not None and student is None):
+        raise UserError("frame-interpolated sampling takes a student, an interpolator's folder and short_steps above 0")
     parts = load_teacher(scale.model)
     captions = prompts_for(scale.prompts, "evaluate")
     if student is None:
-        velocity = teacher_velocity(scale, teacher, parts, captions)
         steps = scale.teacher.steps if arm == "teacher-full" else scale.sampling.student_steps
-        scheduler = None
+        draw = teacher_sampler(scale, parts, teacher_velocity(scale, teacher, parts, captions), steps)
     else:
-        scheduler, embeddings = student_scheduler(student, scale.sampling), parts.embed(captions)
-        if scheduler is None:
-            null = parts.embed([scale.teacher.negative_prompt])[0]
-            velocity = NetworkVelocity(load_transformer(student), embeddings, null, scale.teacher.guidance)
-            steps = scale.teacher.steps
-        else:
-            velocity, steps = NetworkVelocity(load_transformer(student), embeddings), scale.sampling.student_steps
+        draw, steps = student_sampler(scale, parts, captions, student, interpolator, short_steps, positions)
     rows = [(prompt, seed) for seed in range(scale.prompts.seeds) for prompt in range(len(captions))]
     with atomic_folder(output) as folder:
-        evaluations, seconds, shown = _sample_videos(scale, parts, velocity, steps, scheduler, rows, folder, arm)
+        cost, seconds, shown = _sample_videos(scale, parts, draw, f"{arm}: {steps} steps", rows, folder)
         _write_caption_table(folder / "captions.csv", rows, captions, arm, run)
         contact_sheet(folder / "contact_sheet.png", shown, captions[: len(shown)])
         write_manifest(
             folder,
-            inputs={"teacher": parts.folder} | ({"student": student} if student else {}),
-            config={"scale": asdict(scale), "teacher": teacher, "arm": arm, "steps": steps},
+            inputs={"teacher": parts.folder}
+            | ({"student": student} if student else {})
+            | ({"interpolator": interpolator} if interpolator else {}),
+            config={"scale": asdict(scale), "teacher": teacher, "arm": arm, "steps": steps}
+            | ({"short_steps": short_steps, "positions": positions} if interpolator else {}),
             seeds={"sampling": scale.sampling.seed},
-            extra={
-                "clips": len(rows),
-                "evaluations_per_clip": evaluations,
-                "seconds_per_clip": seconds / len(rows),
-            },
+            extra={"clips": len(rows), **cost, "seconds_per_clip": seconds / len(rows)},
             started=started,
         )
 
@@ -156,22 +164,17 @@ def agreement_along_paths(scale: Scale, teacher: str, student: Path) -> dict[str
 
 
 def _sample_videos(
-    scale: Scale, parts: TeacherParts, velocity: Velocity, steps: int, scheduler: FewStepScheduler | None,
-    rows: list[tuple[int, int]], folder: Path, arm: str,
-) -> tuple[int, float, list]:  # fmt: skip
-    """Sample and decode in batches; returns evaluations a clip, seconds of sampling and decoding, the sheet's clips."""
-    shape, evaluations, seconds, shown = parts.latent_shape(scale.model), 0, 0.0, []
-    with Progress(len(rows), f"{arm}: {steps} steps") as bar:
+    scale: Scale, parts: TeacherParts, draw: Sampler, title: str, rows: list[tuple[int, int]], folder: Path
+) -> tuple[dict[str, object], float, list]:
+    """Sample and decode in batches; returns the sampler's cost, seconds of sampling and decoding, the sheet's clips."""
+    cost, seconds, shown = {}, 0.0, []
+    with Progress(len(rows), title) as bar:
         for start in range(0, len(rows), scale.sampling.batch):
             chunk = rows[start : start + scale.sampling.batch]
             began = time.perf_counter()
             caption = torch.tensor([prompt for prompt, _ in chunk])
             noise = ClipNoise([clip_seed(scale.sampling.seed, *row) for row in chunk])
-            if scheduler is not None:
-                times = torch.tensor(scheduler.config.times, dtype=torch.float64)
-                clean, evaluations = sample_few_step(velocity, noise, shape, caption, times, scheduler.config.sampler)
-            else:
-                clean, evaluations = sample_euler(velocity, noise.draw(shape), caption, steps, scale.teacher.shift)
+            clean, cost = draw(caption, noise)
             frames = decode(parts, clean)
             seconds += time.perf_counter() - began
             for (prompt, seed), clip in zip(chunk, frames, strict=True):
@@ -179,7 +182,7 @@ def _sample_videos(
                 if seed == 0 and len(shown) < 12:
                     shown.append(clip)
             bar.advance(len(chunk))
-    return evaluations, seconds, shown
+    return cost, seconds, shown
 
 
 @torch.no_grad()

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from alice_repro.audit.findings import CHECK_PDF, CONSISTENT, IMPOSSIBLE, INCONSISTENT, NEEDS_A_RUN, Finding, Record
-from alice_repro.audit.flops import derivative_flops, forward_flops, latent_frames, parameters, tokens
 from alice_repro.audit.limits import check
+from alice_repro.models.flops import derivative_flops, forward_flops, latent_frames, parameters, tokens
 from alice_repro.papers import Model, load_paper, load_paper_file
 
 SMALL = Model("s", "Wan 1.3B", "", "public", 30, 1536, 12, 8960, 16, (1, 2, 2), (4, 8, 8), 512)

@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from alice_repro.config import PACKAGE, load_recipe
+from alice_repro.config import load_recipe, method_recipes
 from alice_repro.distill.registry import build_method, methods
 from alice_repro.errors import UserError
 
 RECIPE = load_recipe("rcm")
-NO_METHOD = {"lab_teacher", "lab_experts"}
-RECIPES = sorted({path.stem for path in (PACKAGE / "recipes").glob("*.toml")} - NO_METHOD)
+RECIPES = method_recipes()
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -25,7 +25,7 @@ from alice_repro.models.velocity import NetworkVelocity
 from alice_repro.sampling.export import export_student
 from alice_repro.sampling.few_step import SAMPLERS, few_step_times, sample_few_step
 from alice_repro.sampling.scheduler import FewStepScheduler, renoise_seeds, student_scheduler, trained_scheduler
-from alice_repro.workflow import stages
+from alice_repro.workflow import samplers, stages
 
 PROMPTS = ["a red ball falls in the studio", "a blue box slides in the studio"]
 SHAPE = (16, 2, 4, 4)
@@ -302,7 +302,7 @@ def test_evaluation_samples_as_the_student_says(tiny_lab, tmp_path, monkeypatch,
         used.append(arguments[-1])
         return sample_few_step(*arguments)
 
-    monkeypatch.setattr(stages, "sample_few_step", spy)
+    monkeypatch.setattr(samplers, "sample_few_step", spy)
     scale = scale_of(tiny_lab)
     scale = replace(scale, prompts=replace(scale.prompts, evaluate=2, seeds=1))
     student = student_of(tiny_lab, tmp_path / "student", sampler)

@@ -23,6 +23,16 @@ TIME_WIDTH = 256
 GROUPS = 6  # shift, scale and gate, before attention and before the MLP
 
 
+def sizes_of(config: object, text_tokens: int) -> Model:
+    """Sizes of a ``WanTransformer3DModel`` by its config; ``text_tokens`` is the length that prompts are padded to."""
+    return Model(
+        id="", name="WanTransformer3DModel", place="config", basis="public", layers=config.num_layers,
+        hidden=config.num_attention_heads * config.attention_head_dim, heads=config.num_attention_heads,
+        mlp=config.ffn_dim, latent_channels=config.in_channels, patch=tuple(config.patch_size),
+        text_tokens=text_tokens,
+    )  # fmt: skip
+
+
 def sizes_known(model: Model) -> bool:
     """Whether the source states what the parameters are counted from."""
     return bool(model.layers and model.hidden and model.mlp)
