@@ -338,3 +338,12 @@ def test_a_network_of_many_steps_is_sampled_as_the_teacher_is_and_not_exported(t
     assert all((tmp_path / "full" / n).read_bytes() == (tmp_path / "tuned" / n).read_bytes() for n in clips)
     with pytest.raises(UserError, match="still is a multi-step network"):
         export_student(student, tiny_scale, tmp_path / "out")
+
+
+def test_a_student_of_two_experts_is_one_network_when_exported(tiny_wan22, tmp_path):
+    student = student_of(tiny_wan22, tmp_path / "student")
+    scale = load_scale("smoke", (f"model.source={tiny_wan22}", *SIZES))
+    export_student(student, scale, tmp_path / "out")
+    pipeline = WanPipeline.from_pretrained(tmp_path / "out")
+    assert pipeline.transformer_2 is None and pipeline.config.boundary_ratio is None
+    assert not (tmp_path / "out" / "transformer_2").exists()
