@@ -284,7 +284,7 @@ recipe = replace(recipe, options=recipe.options | {"form": form}, checkpoint_eve
 trainer = Trainer(scale, recipe, "trained", 0, Path(samples), Path(output))
 trainer.run()
 digest = hashlib.sha256()
-for module in (trainer.student_module, trainer.average_module, *trainer.critic_modules.values()):
+for module in (trainer.networks.student, trainer.networks.average, *trainer.networks.critic.values()):
     for p in module.parameters():
         digest.update(p.detach().numpy().tobytes())
 rank = trainer.accelerator.process_index
