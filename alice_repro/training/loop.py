@@ -2,6 +2,10 @@
 
 A run is a function of its configuration, its data and its seed: all randomness comes from one generator whose state
 is in the checkpoint, so a run that is killed and started again ends with the same weights as one that was not.
+
+``batch`` of a stage is that of all processes together. Each process draws the whole batch from a generator in the same
+state and takes its share, gradients and logged losses are means over processes; so the number of processes changes
+the results by rounding alone, and a run may go on with another number of them.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.utils import DistributedDataParallelKwargs
 
 from alice_repro.config import Recipe, Scale, Stage, as_settings
 from alice_repro.data.training_clips import SAMPLES, TrainingClips
@@ -55,12 +59,15 @@ class Trainer:
         self.scale, self.recipe, self.teacher_name, self.seed = scale, recipe, teacher, seed
         self.samples_folder, self.folder = samples, RunFolder(output)
         self.method = build_method(recipe, scale.sampling.student_shift)
-        self.accelerator = Accelerator(mixed_precision=recipe.precision)
+        # Buffers (Wan's table of positions) are constants; copied anew at every call they would spoil earlier graphs.
+        ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
+        self.accelerator = Accelerator(mixed_precision=recipe.precision, kwargs_handlers=[ddp])
+        self._check_batches()
         self.data = TrainingClips.load(samples)
         start = prepare(scale, teacher, self.data.captions, self.method)
         self.networks = TrainedNetworks(start, self.method, recipe, self.accelerator)
         self.spent_before = 0  # network evaluations of the run before it was resumed
-        self.generator = torch.Generator().manual_seed(1_000_003 * seed + self.accelerator.process_index)
+        self.generator = torch.Generator().manual_seed(1_000_003 * seed)
         self.fingerprint = fingerprint(scale, recipe, teacher, start.parts.folder, seed, samples)
         self.done = Done(student=0, critic=0)
         self.gamma = power_exponent(recipe.ema_value) if recipe.ema == "power" else None
@@ -81,6 +88,16 @@ class Trainer:
                 bar.advance(1, note=f"df/ds {row['df_ds']:.3g}" if "df_ds" in row else "")
         self._finish(started, resumed_at)
 
+    def _check_batches(self) -> None:
+        processes = self.accelerator.num_processes
+        for stage in self.recipe.stages:
+            if stage.batch % processes:
+                raise UserError(
+                    f"recipe {self.recipe.name}, stage {stage.name}: a batch of {stage.batch} clips cannot be shared "
+                    f"evenly by {processes} processes: set its batch to a multiple of {processes}, or start another "
+                    "number of processes"
+                )
+
     def _stage(self) -> tuple[Stage, int]:
         """The stage of the next student update, and the updates that stage has had."""
         first = 0
@@ -91,15 +108,26 @@ class Trainer:
         raise AssertionError("the training has ended")
 
     def _batch(self, stage: Stage) -> Batch:
+        """This process's share of the stage's batch; the rows of all are drawn alike on every process."""
         rows = torch.randint(len(self.data.latents), (stage.batch,), generator=self.generator)
-        device = self.accelerator.device
+        device, process, processes = (
+            self.accelerator.device,
+            self.accelerator.process_index,
+            self.accelerator.num_processes,
+        )
+        rows = rows.chunk(processes)[process]
         # A function of the counts, so that no state of it needs to be kept.
         shared = torch.Generator().manual_seed(clip_seed(self.seed, self.done.student, self.done.critic))
         x0, caption = self.data.latents[rows].to(device), self.data.caption[rows].to(device)
-        return Batch(x0, caption, self.generator, shared, self._over_processes)
+        return Batch(x0, caption, self.generator, shared, self._over_processes, process, processes)
 
     def _over_processes(self, tensor: torch.Tensor) -> torch.Tensor:
         return self.accelerator.reduce(tensor.to(self.accelerator.device), reduction="sum").to(tensor.device)
+
+    def _means(self, values: dict[str, float]) -> dict[str, float]:
+        """Values of each process, averaged over all."""
+        total = self._over_processes(torch.tensor(list(values.values()), dtype=torch.float64))
+        return dict(zip(values, (total / self.accelerator.num_processes).tolist(), strict=True))
 
     def _update(self, place: tuple[Stage, int]) -> dict[str, float]:
         """One student update and the critic updates that follow it; returns what to log."""
@@ -127,12 +155,13 @@ class Trainer:
         for name, (weight, term) in self.method.terms(self.networks.for_method(), batch, stage, self.done).items():
             with self.accelerator.autocast():
                 loss, extra = term()
-            self._check_finite(float(loss.detach()), "loss", name, batch)
+            logged = self._means({f"{name}_loss": float(loss.detach()), **extra})
+            self._check_finite(logged[f"{name}_loss"], "loss", name, batch)
             self.accelerator.backward(weight * loss)
             # Each term's own gradient norm: what a weight such as lambda means can be seen from these alone.
             gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
             change = [new - old for new, old in zip(gradients, previous, strict=True)]
-            row |= {f"{name}_loss": float(loss.detach()), f"{name}_gradient": _norm(change), **extra}
+            row |= {f"{name}_loss": logged[f"{name}_loss"], f"{name}_gradient": _norm(change), **logged}
             self._check_finite(row[f"{name}_gradient"], "gradient", name, batch)
             previous = [g.clone() for g in gradients]
         self._step(self.networks.student_optimizer, parameters, learning_rate)
@@ -143,18 +172,25 @@ class Trainer:
         batch = self._batch(stage)
         with self.accelerator.autocast():
             loss = self.method.critic_loss(self.networks.for_method(), batch, stage, self.done)
-        self._check_finite(float(loss.detach()), "loss", "critic", batch)
+        logged = self._means({"critic_loss": float(loss.detach())})
+        self._check_finite(logged["critic_loss"], "loss", "critic", batch)
         self.accelerator.backward(loss)
         self._step(self.networks.critic_optimizer, self.networks.critic_parameters(), learning_rate)
-        return float(loss.detach())
+        return logged["critic_loss"]
 
     def _check_finite(self, value: float, what: str, term: str, batch: Batch) -> None:
-        """Stop at a loss or a norm of a gradient that is not finite, and keep the batch that gave it."""
+        """Stop at a loss or a norm of a gradient that is not finite, and keep the batch that gave it.
+
+        The value is that of all processes, so that all stop.
+        """
         if math.isfinite(value):
             return
         kept = self.folder.stopped
         counters = {"student": self.done.student, "critic": self.done.critic, "term": term}
-        save_checkpoint(kept, {"x0": batch.x0, "caption": batch.caption}, counters)
+        whole = {"x0": self.accelerator.gather(batch.x0), "caption": self.accelerator.gather(batch.caption)}
+        if self.accelerator.is_main_process:
+            save_checkpoint(kept, whole, counters)
+        self.accelerator.wait_for_everyone()
         raise UserError(
             f"update {self.done.student + 1}: the {what} of term {term!r} is {value}; training stopped, its batch is "
             f"in {kept}. The last checkpoint is untouched: lower the learning rate or the term's weight"
@@ -182,11 +218,10 @@ class Trainer:
         if now in {round(share * total) for share in self.recipe.snapshots}:
             self._save_average(self.folder.snapshots / f"update_{now:06d}")
         if now % self.recipe.checkpoint_every == 0 or now == total:
-            states = gather_object([self.generator.get_state()])
             if self.accelerator.is_main_process:
                 tensors = self.networks.tensors() | with_prefix("method", self.method.state_dict())
                 check_finite(tensors, self.folder.checkpoint)
-                tensors |= {f"generator.{rank}": state for rank, state in enumerate(states)}
+                tensors |= with_prefix("generator", {"0": self.generator.get_state()})
                 counters = {
                     "student": now,
                     "critic": self.done.critic,
@@ -208,10 +243,7 @@ class Trainer:
             return
         self.networks.load_tensors(tensors)
         self.method.load_state_dict(without_prefix("method", tensors))
-        states = without_prefix("generator", tensors)
-        if len(states) != self.accelerator.num_processes:
-            raise UserError(f"{path} was written by {len(states)} processes; start as many, or delete it")
-        self.generator.set_state(states[str(self.accelerator.process_index)])
+        self.generator.set_state(without_prefix("generator", tensors)["0"])
         self.done = Done(int(counters["student"]), int(counters["critic"]))
         self.spent_before = int(counters["evaluations"])
         log(f"continuing from update {self.done.student} of {self.recipe.updates}")
