@@ -42,6 +42,7 @@ from alice_repro.training.fingerprint import fingerprint
 from alice_repro.training.networks import TrainedNetworks
 from alice_repro.training.run_folder import RunFolder
 from alice_repro.training.setup import prepare
+from alice_repro.training.sharding import local
 
 
 class Trainer:
@@ -150,7 +151,7 @@ class Trainer:
         row: dict[str, float] = {}
         parameters = list(self.networks.student.parameters())
         self.networks.student_optimizer.zero_grad()
-        previous = [torch.zeros_like(p) for p in parameters]
+        previous = [torch.zeros_like(p) for p in local(parameters)]
         batch = self._batch(stage)
         for name, (weight, term) in self.method.terms(self.networks.for_method(), batch, stage, self.done).items():
             with self.accelerator.autocast():
@@ -159,9 +160,9 @@ class Trainer:
             self._check_finite(logged[f"{name}_loss"], "loss", name, batch)
             self.accelerator.backward(weight * loss)
             # Each term's own gradient norm: what a weight such as lambda means can be seen from these alone.
-            gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+            gradients = local(torch.zeros_like(p) if p.grad is None else p.grad for p in parameters)
             change = [new - old for new, old in zip(gradients, previous, strict=True)]
-            row |= {f"{name}_loss": logged[f"{name}_loss"], f"{name}_gradient": _norm(change), **logged}
+            row |= {f"{name}_loss": logged[f"{name}_loss"], f"{name}_gradient": self._norm(change), **logged}
             self._check_finite(row[f"{name}_gradient"], "gradient", name, batch)
             previous = [g.clone() for g in gradients]
         self._step(self.networks.student_optimizer, parameters, learning_rate)
@@ -177,6 +178,11 @@ class Trainer:
         self.accelerator.backward(loss)
         self._step(self.networks.critic_optimizer, self.networks.critic_parameters(), learning_rate)
         return logged["critic_loss"]
+
+    def _norm(self, gradients: list[torch.Tensor]) -> float:
+        """Norm of gradients that every process has whole, or of which each has its shards."""
+        norm = torch.linalg.vector_norm(torch.stack([gradient.norm() for gradient in gradients]))
+        return float(self._over_processes(norm.double().square()).sqrt() if self.networks.sharded else norm)
 
     def _check_finite(self, value: float, what: str, term: str, batch: Batch) -> None:
         """Stop at a loss or a norm of a gradient that is not finite, and keep the batch that gave it.
@@ -204,9 +210,7 @@ class Trainer:
     def _step(self, optimizer: torch.optim.Optimizer, parameters: list[torch.Tensor], learning_rate: float) -> None:
         if self.recipe.gradient_clip > 0:
             self.accelerator.clip_grad_norm_(parameters, self.recipe.gradient_clip)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate
-        optimizer.step()
+        self.networks.step(optimizer, learning_rate)
 
     def _average(self) -> None:
         decay = self.recipe.ema_value if self.gamma is None else power_decay(self.done.student, self.gamma)
@@ -216,10 +220,11 @@ class Trainer:
         """Write the checkpoint and the snapshots that are due."""
         total, now = self.recipe.updates, self.done.student
         if now in {round(share * total) for share in self.recipe.snapshots}:
-            self._save_average(self.folder.snapshots / f"update_{now:06d}")
+            self.networks.save_average(self.folder.snapshots / f"update_{now:06d}")
         if now % self.recipe.checkpoint_every == 0 or now == total:
+            tensors = self.networks.tensors()
             if self.accelerator.is_main_process:
-                tensors = self.networks.tensors() | with_prefix("method", self.method.state_dict())
+                tensors |= with_prefix("method", self.method.state_dict())
                 check_finite(tensors, self.folder.checkpoint)
                 tensors |= with_prefix("generator", {"0": self.generator.get_state()})
                 counters = {
@@ -251,13 +256,9 @@ class Trainer:
     def _record(self, row: dict[str, float]) -> None:
         self.folder.append(row, written=row["update"] % self.recipe.log_every == 0 or row["update"] == 1)
 
-    def _save_average(self, folder: Path) -> None:
-        if self.accelerator.is_main_process:
-            self.networks.save_average(folder)
-
     def _finish(self, started: float, resumed_at: int) -> None:
         self.accelerator.wait_for_everyone()
-        self._save_average(self.folder.student)
+        self.networks.save_average(self.folder.student)
         if self.accelerator.is_main_process:
             write_manifest(
                 self.folder.path,
@@ -271,13 +272,10 @@ class Trainer:
                     "peak_memory_gb": _peak_memory_gb(self.accelerator.device),
                     "resumed_at": resumed_at,
                     "processes": self.accelerator.num_processes,
+                    "sharded": self.networks.sharded,
                 },
                 started=started,
             )
-
-
-def _norm(tensors: list[torch.Tensor]) -> float:
-    return float(torch.linalg.vector_norm(torch.stack([t.norm() for t in tensors])))
 
 
 def _peak_memory_gb(device: torch.device) -> float:

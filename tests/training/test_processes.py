@@ -1,9 +1,13 @@
-"""A run on two gloo processes is the run on one: losses and weights agree but for rounding."""
+"""A run on two gloo processes, under DDP or FSDP2, is the run on one: losses and weights agree but for rounding."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import shutil
+import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +16,12 @@ from accelerate import Accelerator
 
 from alice_repro.config import PACKAGE, load_recipe
 from alice_repro.errors import UserError
+from alice_repro.files import sha256_file, sha256_folder
 from alice_repro.manifest import read_manifest
-from alice_repro.training.checkpoint import load_checkpoint
+from alice_repro.models.loading import load_transformer
+from alice_repro.training.checkpoint import load_checkpoint, without_prefix
 from alice_repro.training.loop import Trainer
+from alice_repro.training.sharding import shards_wanted
 
 _spec = importlib.util.spec_from_file_location("forked", Path(__file__).parent / "forked.py")
 _forked = importlib.util.module_from_spec(_spec)
@@ -28,18 +35,49 @@ OTHERS = (
     "avd_smoke form=release temporal_cutoff=-9.0",
     "dmd2_smoke gan_features=teacher student_input=noised",
 )
-CASES = [pytest.param(case, marks=[] if case == FAST else pytest.mark.slow) for case in (*SMOKE, *OTHERS)]
+WAYS = {"ddp": {}, "fsdp2": {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}}
+CASES = [
+    pytest.param(case, way, marks=[] if (case, way) == (FAST, "ddp") else pytest.mark.slow)
+    for case in (*SMOKE, *OTHERS)
+    for way in WAYS
+]
+
+
+@pytest.fixture(scope="module")
+def deep_scale(tiny_scale, tmp_path_factory):
+    """The tiny scale with a transformer of three random blocks: FSDP2 shards each for itself."""
+    folder = tmp_path_factory.mktemp("deep") / "pipeline"
+    shutil.copytree(tiny_scale.model.source, folder)
+    shallow = load_transformer(folder / "transformer")
+    torch.manual_seed(0)
+    deep = type(shallow).from_config(dict(shallow.config) | {"num_layers": 3})
+    deep.load_state_dict(shallow.state_dict(), strict=False)
+    deep.save_pretrained(folder / "transformer")
+    return replace(tiny_scale, model=replace(tiny_scale.model, source=str(folder)))
 
 
 @pytest.fixture
-def train(tiny_scale, tiny_samples):
+def train(deep_scale, tiny_samples):
     """Train by a recipe, "name key=value ...", in this process."""
 
     def train(case, output):
         name, *settings = case.split()
-        Trainer(tiny_scale, load_recipe(name, tuple(settings)), "trained", 0, tiny_samples, output).run()
+        Trainer(deep_scale, load_recipe(name, tuple(settings)), "trained", 0, tiny_samples, output).run()
 
     return train
+
+
+def killed_at(update, run):
+    """SIGKILL for the second process in an update."""
+    original = Trainer._student_step
+
+    def step(self, *arguments):
+        if self.done.student + 1 == update and self.accelerator.process_index == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(self, *arguments)
+
+    Trainer._student_step = step  # in a process of its own
+    run()
 
 
 def rows(output):
@@ -63,13 +101,37 @@ def assert_same_but_for_rounding(output, expected):
             torch.testing.assert_close(tensor, others[name], rtol=0, atol=2e-6, msg=lambda text, name=name: name + text)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_two_processes_train_as_one_does(case, train, tmp_path):
+@pytest.mark.parametrize("case, way", CASES)
+def test_two_processes_train_as_one_does(case, way, train, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     train(case, one)
-    assert _forked.run_processes(lambda: train(case, two)) == [0, 0]
-    assert read_manifest(two)["extra"]["processes"] == 2
+    assert _forked.run_processes(lambda: train(case, two), **WAYS[way]) == [0, 0]
+    made = read_manifest(two)["extra"]
+    assert made["processes"] == 2 and made["sharded"] == (way == "fsdp2")
     assert_same_but_for_rounding(two, one)
+    students = [folder / "student" for folder in (one, two)]
+    assert sorted(p.name for p in students[0].iterdir()) == sorted(p.name for p in students[1].iterdir())
+    assert (students[0] / "config.json").read_text() == (students[1] / "config.json").read_text()
+    average = without_prefix("average", load_checkpoint(two / "checkpoint.safetensors")[0])
+    exported = load_transformer(students[1]).state_dict()
+    assert exported.keys() == average.keys() and all(torch.equal(exported[name], average[name]) for name in average)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("update, resumed_at", [(4, 2), (5, 4)])
+def test_a_killed_run_ends_with_the_same_weights(way, update, resumed_at, train, tmp_path):
+    case, whole, killed = "dmd2_smoke", tmp_path / "whole", tmp_path / "killed"
+    assert _forked.run_processes(lambda: train(case, whole), **WAYS[way]) == [0, 0]
+
+    statuses = _forked.run_processes(lambda: killed_at(update, lambda: train(case, killed)), **WAYS[way])
+    assert 0 not in statuses and signal.SIGKILL in map(os.WTERMSIG, statuses)
+    assert not (killed / "student").exists()
+    assert _forked.run_processes(lambda: train(case, killed), **WAYS[way]) == [0, 0]
+    assert read_manifest(killed)["extra"]["resumed_at"] == resumed_at
+    assert sha256_file(killed / "checkpoint.safetensors") == sha256_file(whole / "checkpoint.safetensors")
+    for name in ("student", "snapshots"):
+        assert sha256_folder(killed / name) == sha256_folder(whole / name)
 
 
 @pytest.mark.slow
@@ -77,20 +139,20 @@ def test_a_run_goes_on_with_another_number_of_processes(train, tmp_path):
     one, both = tmp_path / "one", tmp_path / "both"
     train(FAST, one)
 
-    def cut_short():
-        original = Trainer._student_step
-
-        def failing(self, *arguments):
-            if self.done.student == 4:
-                raise KeyboardInterrupt
-            return original(self, *arguments)
-
-        Trainer._student_step = failing
-        train(FAST, both)
-
-    assert 0 not in _forked.run_processes(cut_short)
+    assert 0 not in _forked.run_processes(lambda: killed_at(5, lambda: train(FAST, both)), **WAYS["fsdp2"])
     train(FAST, both)
+    assert read_manifest(both)["extra"]["resumed_at"] == 4
     assert_same_but_for_rounding(both, one)
+
+
+def test_what_fsdp2_cannot_do_is_a_user_error(monkeypatch, train, tmp_path):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(UserError, match="--fsdp_version 2"):
+        train(FAST, tmp_path)
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    with pytest.raises(UserError, match='use "bf16"'):
+        shards_wanted("fp16")
+    assert shards_wanted("bf16")
 
 
 def test_a_batch_is_shared_evenly(monkeypatch, train, tmp_path):
