@@ -155,7 +155,10 @@ def train(
     seed: int = 0,
     settings: Settings = (),
 ) -> None:
-    """Distil a student, continuing a run that was cut short. Starts under `accelerate launch` on several processes too.
+    """Distil a student, continuing a run that was cut short.
+
+    Starts under `accelerate launch` on several processes too, which share each batch of the recipe; the weights are in
+    shards with `--use_fsdp --fsdp_version 2`.
 
     Args:
         scale: a preset.

@@ -18,6 +18,7 @@ of the loss (paper 0.6, release 0.8), whose scale is that of the latents.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -41,9 +42,15 @@ def adaptive_weight(error: torch.Tensor, mean: torch.Tensor, steepness: float) -
     return torch.sigmoid(-steepness * (error - mean))
 
 
-def temporal_loss(sample: torch.Tensor, cutoff: float) -> torch.Tensor:
-    """Eq. 8: -log(mean Var_time(G) + 1e-6), the population variance over frames; 0 once it is below ``cutoff``."""
-    loss = -torch.log(sample.var(dim=2, unbiased=False).mean() + EPSILON)
+def temporal_loss(
+    sample: torch.Tensor, cutoff: float, whole: Callable[[torch.Tensor], torch.Tensor] = lambda mean: mean
+) -> torch.Tensor:
+    """Eq. 8: -log(mean Var_time(G) + 1e-6), the population variance over frames; 0 once it is below ``cutoff``.
+
+    Args:
+        whole: makes of the mean over this process's clips that over all (``Batch.mean_over_processes``).
+    """
+    loss = -torch.log(whole(sample.var(dim=2, unbiased=False).mean()) + EPSILON)
     return torch.where(loss.detach() >= cutoff, loss, torch.zeros_like(loss))
 
 
@@ -99,7 +106,7 @@ class AVD(DMD2):
         if self.options.temporal_weight > 0:
             losses["temporal"] = (
                 self.options.temporal_weight,
-                lambda sample: (temporal_loss(sample, self.options.temporal_cutoff), {}),
+                lambda sample: (temporal_loss(sample, self.options.temporal_cutoff, batch.mean_over_processes), {}),
             )
         return losses
 

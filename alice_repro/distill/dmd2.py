@@ -148,12 +148,12 @@ class ScoreOfSamples(Method):
         return dmd_gradient(x0_fake, x0_teacher, sample), {}
 
     def _score_time(self, batch: Batch) -> torch.Tensor:
-        return draw_score_time(len(batch.x0), self.options.score_shift, batch.generator).to(batch.x0.device)
+        return batch.draw(partial(draw_score_time, shift=self.options.score_shift)).to(batch.x0.device)
 
     def _of_sample(self, networks: Networks, batch: Batch, stage: Stage) -> tuple[torch.Tensor, dict[str, float]]:
         sample = self.sample(networks, batch, stage)
         t, eps = self._score_time(batch), batch.noise_like_x0()
-        return joint_loss(sample, self.sample_losses(networks, batch, stage, eps, t))
+        return joint_loss(sample, self.sample_losses(networks, batch, stage, eps, t), batch.gradient_norm)
 
 
 class DMD2(ScoreOfSamples):

@@ -44,7 +44,7 @@ class Finetune(Method):
 
     def _flow(self, networks: Networks, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
         eps = batch.noise_like_x0()
-        t = shift_time(torch.rand(len(eps), generator=batch.generator), self.options.time_shift).to(eps.device)
+        t = shift_time(batch.draw(torch.rand), self.options.time_shift).to(eps.device)
         v = networks.student(add_noise(batch.x0, eps, t), t, batch.caption)
         return flow_matching_loss(v, batch.x0, eps), {}
 

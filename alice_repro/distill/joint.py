@@ -10,13 +10,16 @@ SampleLoss = Callable[[torch.Tensor], tuple[torch.Tensor, dict[str, float]]]
 
 
 def joint_loss(
-    sample: torch.Tensor, parts: Mapping[str, tuple[float, SampleLoss]]
+    sample: torch.Tensor,
+    parts: Mapping[str, tuple[float, SampleLoss]],
+    norm: Callable[[torch.Tensor], float] = lambda gradient: float(gradient.norm()),
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """The weighted sum of losses of ``sample``, whose gradient is taken at the sample first and then handed on.
 
     Args:
         sample: G with its graph, (B, C, T, H, W).
         parts: name -> (weight, function of a sample that returns the loss and what to log).
+        norm: of a gradient with respect to the sample; that of a batch on several processes (``Batch.gradient_norm``).
 
     Returns:
         A loss with the value and the gradient of the sum; and what to log, with every part's loss and the norm of its
@@ -28,6 +31,6 @@ def joint_loss(
         loss, extra = loss_of(leaf)
         (gradient,) = torch.autograd.grad(weight * loss, leaf)
         total, direction = total + weight * loss.detach(), direction + gradient
-        log |= {f"{name}_loss": float(loss.detach()), f"{name}_gradient_at_sample": float(gradient.norm()), **extra}
+        log |= {f"{name}_loss": float(loss.detach()), f"{name}_gradient_at_sample": norm(gradient), **extra}
     handed_on = (sample * direction).sum()
     return handed_on - handed_on.detach() + total, log

@@ -32,16 +32,21 @@ class Networks:
 
 @dataclass
 class Batch:
-    """Stored teacher samples and the randomness of one update.
+    """One process's share of the stored teacher samples and of the randomness of one update.
+
+    The update is the same whatever the number of processes: each draws for the clips of all of them, from a generator
+    that is in the same state everywhere, and keeps the draws of its own clips (:meth:`draw`). A loss is a mean over the
+    clips of a process; the trainer takes the mean of losses and gradients over processes. What is no such mean takes
+    :meth:`mean_over_processes` or :meth:`gradient_norm`.
 
     Attributes:
-        x0: (B, C, T, h, w) clean latents.
+        x0: (B, C, T, h, w) clean latents of this process.
         caption: (B,) rows of the caption table.
-        generator: the training's generator; every draw of an update comes from it, so its state is part of a
-            checkpoint.
-        shared: equal on all processes: for the choices that all of them must make alike, such as how often a network
-            is called. It is made anew for every batch, from the run's seed and the counts of updates.
+        generator: the training's generator; every draw for clips comes from it, so its state is part of a checkpoint.
+        shared: for the choices that concern the batch as a whole, such as how often a network is called. It is made
+            anew for every batch, from the run's seed and the counts of updates.
         over_processes: the sum of a small tensor over all processes.
+        process, processes: the index of this process and how many there are, each with B clips.
     """
 
     x0: torch.Tensor
@@ -49,15 +54,36 @@ class Batch:
     generator: torch.Generator
     shared: torch.Generator = field(default_factory=torch.Generator)
     over_processes: Callable[[torch.Tensor], torch.Tensor] = lambda tensor: tensor
+    process: int = 0
+    processes: int = 1
+
+    def draw(self, sample: Callable[..., torch.Tensor]) -> torch.Tensor:
+        """This process's part, (B, ...) on the CPU, of ``sample``(clips of all processes, generator=...)."""
+        count = len(self.x0)
+        return sample(count * self.processes, generator=self.generator)[self.process * count :][:count]
 
     def noise_like_x0(self) -> torch.Tensor:
         """Standard normal noise of the shape of ``x0``."""
-        return torch.randn(self.x0.shape, generator=self.generator).to(self.x0.device)
+        shape = self.x0.shape[1:]
+        return self.draw(lambda count, generator: torch.randn(count, *shape, generator=generator)).to(self.x0.device)
 
     def clip_noise(self) -> ClipNoise:
         """A noise source for a roll-out, one generator a clip."""
-        seeds = torch.randint(2**62, (len(self.x0),), generator=self.generator)
+        seeds = self.draw(lambda count, generator: torch.randint(2**62, (count,), generator=generator))
         return ClipNoise(seeds.tolist())
+
+    def mean_over_processes(self, mean: torch.Tensor) -> torch.Tensor:
+        """The mean over the whole batch, given that over this process's clips.
+
+        A loss may be any function of it: its gradients, averaged over processes, are those of the whole batch's loss.
+        """
+        fixed = mean.detach()
+        return mean + (self.over_processes(fixed) / self.processes - fixed)
+
+    def gradient_norm(self, gradient: torch.Tensor) -> float:
+        """Norm of the gradient of the whole batch's loss with respect to its clips, given that of this process's."""
+        # The loss of the batch is the mean of those of the processes; float64 holds the square of a float32 exactly.
+        return float(self.over_processes(gradient.norm().double().square()).sqrt()) / self.processes
 
     def velocity(self, field: Velocity) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         """``field`` at this batch's captions, as a function of (x_t, t)."""

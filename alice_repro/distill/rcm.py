@@ -107,13 +107,13 @@ class Consistency(_InEitherForm):
         return {"consistency": (weight, partial(self._consistency, networks, batch, done))}
 
     def _consistency(self, networks: Networks, batch: Batch, done: Progress) -> tuple[torch.Tensor, dict[str, float]]:
-        options, eps, count = self.options, batch.noise_like_x0(), len(batch.x0)
+        options, eps = self.options, batch.noise_like_x0()
         student, teacher = batch.velocity(networks.student), batch.velocity(networks.teacher)
         if options.form == "alice":
-            t = torch.rand(count, generator=batch.generator).clamp(1e-3, 1 - 1e-3).to(eps.device)
+            t = batch.draw(torch.rand).clamp(1e-3, 1 - 1e-3)
             average = batch.velocity(networks.average)
-            return alice_scm_loss(student, average, teacher, batch.x0, eps, t, options.norm_constant)
-        s = draw_lognormal_time(count, options.time_mean, options.time_std, batch.generator).to(eps.device)
+            return alice_scm_loss(student, average, teacher, batch.x0, eps, t.to(eps.device), options.norm_constant)
+        s = batch.draw(partial(draw_lognormal_time, mean=options.time_mean, std=options.time_std)).to(eps.device)
         ramp = min(1.0, done.student / options.tangent_warmup) if options.tangent_warmup else 1.0
         return scm_loss(student, teacher, batch.x0, eps, s, ramp, options.norm_constant)
 
@@ -150,7 +150,7 @@ class DistributionMatching(_InEitherForm):
         )
 
     def _score_time(self, batch: Batch) -> torch.Tensor:
-        return draw_score_time(len(batch.x0), self.options.score_shift, batch.generator).to(batch.x0.device)
+        return batch.draw(partial(draw_score_time, shift=self.options.score_shift)).to(batch.x0.device)
 
     def _score(
         self, networks: Networks, batch: Batch, stage: Stage, done: Progress

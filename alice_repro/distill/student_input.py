@@ -21,7 +21,7 @@ def check_student_input(name: str) -> None:
 
 def draw_step_times(batch: Batch, steps: int, shift: float) -> tuple[torch.Tensor, torch.Tensor]:
     """A step of the student's sampler for each clip: its index and its time, both (B,)."""
-    index = torch.randint(steps, (len(batch.x0),), generator=batch.generator)
+    index = batch.draw(lambda count, generator: torch.randint(steps, (count,), generator=generator))
     return index, few_step_times(steps, shift).float()[index].to(batch.x0.device)
 
 

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from alice_repro.errors import UserError
 from alice_repro.files import atomic_path
+from alice_repro.training.sharding import sharded_like
 
 
 def save_checkpoint(path: Path, tensors: dict[str, torch.Tensor], counters: dict[str, object]) -> None:
@@ -75,9 +76,14 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tenso
 
 
 def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Put :func:`optimizer_tensors` back; the parameter groups (learning rate and so on) stay as configured."""
+    """Put :func:`optimizer_tensors` back; the parameter groups (learning rate and so on) stay as configured.
+
+    The tensors are whole; the moments of a sharded parameter are sharded as it is.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
         index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = tensor
+        placed = tensor if name == "step" else sharded_like(tensor, parameters[int(index)])
+        state.setdefault(int(index), {})[name] = placed
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

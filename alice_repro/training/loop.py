@@ -2,15 +2,16 @@
 
 A run is a function of its configuration, its data and its seed: all randomness comes from one generator whose state
 is in the checkpoint, so a run that is killed and started again ends with the same weights as one that was not.
+
+``batch`` of a stage is that of all processes together. Each process draws the whole batch from a generator in the same
+state and takes its share, gradients and logged losses are means over processes; so the number of processes changes
+the results by rounding alone, and a run may go on with another number of them.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import resource
-import shutil
 import sys
 import time
 from dataclasses import asdict
@@ -18,38 +19,32 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.utils import DistributedDataParallelKwargs
 
 from alice_repro.config import Recipe, Scale, Stage, as_settings
 from alice_repro.data.training_clips import SAMPLES, TrainingClips
-from alice_repro.distill.method import Batch, Networks
+from alice_repro.distill.method import Batch
 from alice_repro.distill.method import Progress as Done
 from alice_repro.distill.registry import build_method
 from alice_repro.errors import UserError
-from alice_repro.files import atomic_folder, atomic_write_text, sha256_file, sha256_folder
 from alice_repro.flow.noise import clip_seed
-from alice_repro.manifest import MANIFEST, write_manifest
-from alice_repro.models.discriminator import Discriminator
-from alice_repro.models.loading import TeacherParts
-from alice_repro.models.velocity import Counted, NetworkVelocity
+from alice_repro.manifest import write_manifest
 from alice_repro.progress import Progress, log
 from alice_repro.sampling.few_step import few_step_times
 from alice_repro.sampling.scheduler import trained_scheduler
 from alice_repro.training.checkpoint import (
     check_finite,
     load_checkpoint,
-    load_optimizer_tensors,
-    optimizer_tensors,
     save_checkpoint,
     with_prefix,
     without_prefix,
 )
-from alice_repro.training.ema import power_decay, power_exponent, update_average
+from alice_repro.training.ema import power_decay, power_exponent
+from alice_repro.training.fingerprint import fingerprint
+from alice_repro.training.networks import TrainedNetworks
+from alice_repro.training.run_folder import RunFolder
 from alice_repro.training.setup import prepare
-
-CHECKPOINT = "checkpoint.safetensors"
-LOG = "log.jsonl"
-STOPPED = "stopped.safetensors"
+from alice_repro.training.sharding import local
 
 
 class Trainer:
@@ -65,48 +60,27 @@ class Trainer:
 
     def __init__(self, scale: Scale, recipe: Recipe, teacher: str, seed: int, samples: Path, output: Path) -> None:
         self.scale, self.recipe, self.teacher_name, self.seed = scale, recipe, teacher, seed
-        self.samples_folder, self.output = samples, output
+        self.samples_folder, self.folder = samples, RunFolder(output)
         self.method = build_method(recipe, scale.sampling.student_shift)
         times = few_step_times(recipe.stages[-1].target_steps, scale.sampling.student_shift)
         self.sampler = trained_scheduler(self.method.sampler, times.tolist(), scale.teacher.shift)
-        self.accelerator = Accelerator(mixed_precision=recipe.precision)
+        # Buffers (Wan's table of positions) are constants; copied anew at every call they would spoil earlier graphs.
+        ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
+        self.accelerator = Accelerator(mixed_precision=recipe.precision, kwargs_handlers=[ddp])
+        self._check_batches()
         self.data = TrainingClips.load(samples)
         start = prepare(scale, teacher, self.data.captions, self.method)
-        device = self.accelerator.device
-        self.student_module, self.average_module = start.student, start.average.to(device)
-        self.student_optimizer = self._optimizer(start.student)
-        student, self.student_optimizer = self.accelerator.prepare(start.student, self.student_optimizer)
-        self.critic_modules = {name: m for name, m in (("fake", start.fake), ("head", start.head)) if m is not None}
-        critic, self.critic_optimizer = {}, None
-        if self.critic_modules:
-            *prepared, self.critic_optimizer = self.accelerator.prepare(
-                *self.critic_modules.values(), self._optimizer(*self.critic_modules.values())
-            )
-            critic = dict(zip(self.critic_modules, prepared, strict=True))
-        embeddings = start.embeddings.to(device)
-        teacher_field = start.teacher.to(device)
-        fake = NetworkVelocity(critic["fake"], embeddings) if "fake" in critic else None
-        fields = {
-            "student": NetworkVelocity(student, embeddings),
-            "average": NetworkVelocity(self.average_module, embeddings),
-            "teacher": teacher_field,
-            "fake": fake,
-        }
-        if "head" in critic:
-            read = fake if self.method.discriminator_features == "fake" else teacher_field
-            fields["discriminator"] = Discriminator(read, critic["head"])
-        self.fields = {name: Counted(field) for name, field in fields.items() if field is not None}
-        self.networks = Networks(**{"fake": None, **self.fields})
+        self.networks = TrainedNetworks(start, self.method, recipe, self.accelerator)
         self.spent_before = 0  # network evaluations of the run before it was resumed
-        self.generator = torch.Generator().manual_seed(1_000_003 * seed + self.accelerator.process_index)
-        self.fingerprint = self._fingerprint(start.parts)
+        self.generator = torch.Generator().manual_seed(1_000_003 * seed)
+        self.fingerprint = fingerprint(scale, recipe, teacher, start.parts, seed, samples)
         self.done = Done(student=0, critic=0)
         self.gamma = power_exponent(recipe.ema_value) if recipe.ema == "power" else None
 
     def run(self) -> None:
         """Train from the last checkpoint to the end, then write ``student`` and its manifest."""
         started = time.time()
-        self.output.mkdir(parents=True, exist_ok=True)
+        self.folder.path.mkdir(parents=True, exist_ok=True)
         self._resume()
         total, resumed_at = self.recipe.updates, self.done.student
         title = f"{self.recipe.name} ({self.teacher_name} teacher, seed {self.seed})"
@@ -119,14 +93,15 @@ class Trainer:
                 bar.advance(1, note=f"df/ds {row['df_ds']:.3g}" if "df_ds" in row else "")
         self._finish(started, resumed_at)
 
-    def _optimizer(self, *modules: torch.nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(
-            [parameter for module in modules for parameter in module.parameters()],
-            lr=1.0,
-            betas=tuple(self.recipe.betas),
-            weight_decay=self.recipe.weight_decay,
-            fused=True,
-        )
+    def _check_batches(self) -> None:
+        processes = self.accelerator.num_processes
+        for stage in self.recipe.stages:
+            if stage.batch % processes:
+                raise UserError(
+                    f"recipe {self.recipe.name}, stage {stage.name}: a batch of {stage.batch} clips cannot be shared "
+                    f"evenly by {processes} processes: set its batch to a multiple of {processes}, or start another "
+                    "number of processes"
+                )
 
     def _stage(self) -> tuple[Stage, int]:
         """The stage of the next student update, and the updates that stage has had."""
@@ -138,15 +113,26 @@ class Trainer:
         raise AssertionError("the training has ended")
 
     def _batch(self, stage: Stage) -> Batch:
+        """This process's share of the stage's batch; the rows of all are drawn alike on every process."""
         rows = torch.randint(len(self.data.latents), (stage.batch,), generator=self.generator)
-        device = self.accelerator.device
+        device, process, processes = (
+            self.accelerator.device,
+            self.accelerator.process_index,
+            self.accelerator.num_processes,
+        )
+        rows = rows.chunk(processes)[process]
         # A function of the counts, so that no state of it needs to be kept.
         shared = torch.Generator().manual_seed(clip_seed(self.seed, self.done.student, self.done.critic))
         x0, caption = self.data.latents[rows].to(device), self.data.caption[rows].to(device)
-        return Batch(x0, caption, self.generator, shared, self._over_processes)
+        return Batch(x0, caption, self.generator, shared, self._over_processes, process, processes)
 
     def _over_processes(self, tensor: torch.Tensor) -> torch.Tensor:
         return self.accelerator.reduce(tensor.to(self.accelerator.device), reduction="sum").to(tensor.device)
+
+    def _means(self, values: dict[str, float]) -> dict[str, float]:
+        """Values of each process, averaged over all."""
+        total = self._over_processes(torch.tensor(list(values.values()), dtype=torch.float64))
+        return dict(zip(values, (total / self.accelerator.num_processes).tolist(), strict=True))
 
     def _update(self, place: tuple[Stage, int]) -> dict[str, float]:
         """One student update and the critic updates that follow it; returns what to log."""
@@ -157,7 +143,7 @@ class Trainer:
         row |= self._student_step(stage, stage.learning_rate * ramp)
         self.done = Done(self.done.student + 1, self.done.critic)
         self._average()
-        if self.critic_modules:
+        if self.networks.critic:
             for _ in range(stage.critic_updates):
                 row["critic_loss"] = self._critic_step(stage, stage.critic_learning_rate * ramp)
                 self.done = Done(self.done.student, self.done.critic + 1)
@@ -167,42 +153,54 @@ class Trainer:
 
     def _student_step(self, stage: Stage, learning_rate: float) -> dict[str, float]:
         row: dict[str, float] = {}
-        parameters = list(self.student_module.parameters())
-        self.student_optimizer.zero_grad()
-        previous = [torch.zeros_like(p) for p in parameters]
+        parameters = list(self.networks.student.parameters())
+        self.networks.student_optimizer.zero_grad()
+        previous = [torch.zeros_like(p) for p in local(parameters)]
         batch = self._batch(stage)
-        for name, (weight, term) in self.method.terms(self.networks, batch, stage, self.done).items():
+        for name, (weight, term) in self.method.terms(self.networks.for_method(), batch, stage, self.done).items():
             with self.accelerator.autocast():
                 loss, extra = term()
-            self._check_finite(float(loss.detach()), "loss", name, batch)
+            logged = self._means({f"{name}_loss": float(loss.detach()), **extra})
+            self._check_finite(logged[f"{name}_loss"], "loss", name, batch)
             self.accelerator.backward(weight * loss)
             # Each term's own gradient norm: what a weight such as lambda means can be seen from these alone.
-            gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+            gradients = local(torch.zeros_like(p) if p.grad is None else p.grad for p in parameters)
             change = [new - old for new, old in zip(gradients, previous, strict=True)]
-            row |= {f"{name}_loss": float(loss.detach()), f"{name}_gradient": _norm(change), **extra}
+            row |= {f"{name}_loss": logged[f"{name}_loss"], f"{name}_gradient": self._norm(change), **logged}
             self._check_finite(row[f"{name}_gradient"], "gradient", name, batch)
             previous = [g.clone() for g in gradients]
-        self._step(self.student_optimizer, parameters, learning_rate)
+        self._step(self.networks.student_optimizer, parameters, learning_rate)
         return row
 
     def _critic_step(self, stage: Stage, learning_rate: float) -> float:
-        self.critic_optimizer.zero_grad()
+        self.networks.critic_optimizer.zero_grad()
         batch = self._batch(stage)
         with self.accelerator.autocast():
-            loss = self.method.critic_loss(self.networks, batch, stage, self.done)
-        self._check_finite(float(loss.detach()), "loss", "critic", batch)
+            loss = self.method.critic_loss(self.networks.for_method(), batch, stage, self.done)
+        logged = self._means({"critic_loss": float(loss.detach())})
+        self._check_finite(logged["critic_loss"], "loss", "critic", batch)
         self.accelerator.backward(loss)
-        parameters = [parameter for module in self.critic_modules.values() for parameter in module.parameters()]
-        self._step(self.critic_optimizer, parameters, learning_rate)
-        return float(loss.detach())
+        self._step(self.networks.critic_optimizer, self.networks.critic_parameters(), learning_rate)
+        return logged["critic_loss"]
+
+    def _norm(self, gradients: list[torch.Tensor]) -> float:
+        """Norm of gradients that every process has whole, or of which each has its shards."""
+        norm = torch.linalg.vector_norm(torch.stack([gradient.norm() for gradient in gradients]))
+        return float(self._over_processes(norm.double().square()).sqrt() if self.networks.sharded else norm)
 
     def _check_finite(self, value: float, what: str, term: str, batch: Batch) -> None:
-        """Stop at a loss or a norm of a gradient that is not finite, and keep the batch that gave it."""
+        """Stop at a loss or a norm of a gradient that is not finite, and keep the batch that gave it.
+
+        The value is that of all processes, so that all stop.
+        """
         if math.isfinite(value):
             return
-        kept = self.output / STOPPED
+        kept = self.folder.stopped
         counters = {"student": self.done.student, "critic": self.done.critic, "term": term}
-        save_checkpoint(kept, {"x0": batch.x0, "caption": batch.caption}, counters)
+        whole = {"x0": self.accelerator.gather(batch.x0), "caption": self.accelerator.gather(batch.caption)}
+        if self.accelerator.is_main_process:
+            save_checkpoint(kept, whole, counters)
+        self.accelerator.wait_for_everyone()
         raise UserError(
             f"update {self.done.student + 1}: the {what} of term {term!r} is {value}; training stopped, its batch is "
             f"in {kept}. The last checkpoint is untouched: lower the learning rate or the term's weight"
@@ -211,53 +209,38 @@ class Trainer:
     @property
     def evaluations(self) -> int:
         """Network evaluations times clips that the run has spent so far, those of all processes."""
-        spent = sum(field.spent for field in self.fields.values()) * self.accelerator.num_processes
-        return self.spent_before + spent
+        return self.spent_before + self.networks.spent * self.accelerator.num_processes
 
     def _step(self, optimizer: torch.optim.Optimizer, parameters: list[torch.Tensor], learning_rate: float) -> None:
         if self.recipe.gradient_clip > 0:
             self.accelerator.clip_grad_norm_(parameters, self.recipe.gradient_clip)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate
-        optimizer.step()
+        self.networks.step(optimizer, learning_rate)
 
     def _average(self) -> None:
         decay = self.recipe.ema_value if self.gamma is None else power_decay(self.done.student, self.gamma)
-        update_average(self.average_module.parameters(), self.student_module.parameters(), decay)
+        self.networks.average_student(decay)
 
     def _keep(self) -> None:
         """Write the checkpoint and the snapshots that are due."""
         total, now = self.recipe.updates, self.done.student
         if now in {round(share * total) for share in self.recipe.snapshots}:
-            self._save_average(self.output / "snapshots" / f"update_{now:06d}")
+            self.networks.save_average(self.folder.snapshots / f"update_{now:06d}", self.sampler)
         if now % self.recipe.checkpoint_every == 0 or now == total:
-            states = gather_object([self.generator.get_state()])
+            tensors = self.networks.tensors()
             if self.accelerator.is_main_process:
-                tensors = self._networks_and_optimizers()
-                check_finite(tensors, self.output / CHECKPOINT)
-                tensors |= {f"generator.{rank}": state for rank, state in enumerate(states)}
+                tensors |= with_prefix("method", self.method.state_dict())
+                check_finite(tensors, self.folder.checkpoint)
+                tensors |= with_prefix("generator", {"0": self.generator.get_state()})
                 counters = {
                     "student": now,
                     "critic": self.done.critic,
                     "evaluations": self.evaluations,
                     "configuration": self.fingerprint,
                 }
-                save_checkpoint(self.output / CHECKPOINT, tensors, counters)
-
-    def _networks_and_optimizers(self) -> dict[str, torch.Tensor]:
-        tensors = {
-            **with_prefix("student", self.student_module.state_dict()),
-            **with_prefix("average", self.average_module.state_dict()),
-            **with_prefix("student_optimizer", optimizer_tensors(self.student_optimizer)),
-        }
-        for name, module in self.critic_modules.items():
-            tensors |= with_prefix(name, module.state_dict())
-        if self.critic_modules:
-            tensors |= with_prefix("critic_optimizer", optimizer_tensors(self.critic_optimizer))
-        return tensors | with_prefix("method", self.method.state_dict())
+                save_checkpoint(self.folder.checkpoint, tensors, counters)
 
     def _resume(self) -> None:
-        path = self.output / CHECKPOINT
+        path = self.folder.checkpoint
         tensors, counters = load_checkpoint(path) if path.exists() else ({}, {})
         if counters and counters["configuration"] != self.fingerprint:
             log(f"{path} belongs to another configuration or other data: training starts again from the teacher")
@@ -265,57 +248,24 @@ class Trainer:
         self.accelerator.wait_for_everyone()  # every process has read the checkpoint before one deletes it
         if not counters:
             if self.accelerator.is_main_process:
-                self._discard()
+                self.folder.discard()
             return
-        self.student_module.load_state_dict(without_prefix("student", tensors))
-        self.average_module.load_state_dict(without_prefix("average", tensors))
-        load_optimizer_tensors(self.student_optimizer, without_prefix("student_optimizer", tensors))
-        for name, module in self.critic_modules.items():
-            module.load_state_dict(without_prefix(name, tensors))
-        if self.critic_modules:
-            load_optimizer_tensors(self.critic_optimizer, without_prefix("critic_optimizer", tensors))
+        self.networks.load_tensors(tensors)
         self.method.load_state_dict(without_prefix("method", tensors))
-        states = without_prefix("generator", tensors)
-        if len(states) != self.accelerator.num_processes:
-            raise UserError(f"{path} was written by {len(states)} processes; start as many, or delete it")
-        self.generator.set_state(states[str(self.accelerator.process_index)])
+        self.generator.set_state(without_prefix("generator", tensors)["0"])
         self.done = Done(int(counters["student"]), int(counters["critic"]))
         self.spent_before = int(counters["evaluations"])
         log(f"continuing from update {self.done.student} of {self.recipe.updates}")
 
-    def _discard(self) -> None:
-        """Delete what another run left here, lest its student or snapshots be taken for this one's."""
-        for name in ("student", "snapshots"):
-            shutil.rmtree(self.output / name, ignore_errors=True)
-        for name in (MANIFEST, LOG, CHECKPOINT, STOPPED):
-            (self.output / name).unlink(missing_ok=True)
-
     def _record(self, row: dict[str, float]) -> None:
-        """Append to the log; rows that a killed run wrote after its last checkpoint are dropped first."""
-        path = self.output / LOG
-        if path.exists() and not getattr(self, "_log_trimmed", False):
-            rows = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
-            kept = [json.dumps(old) + "\n" for old in rows if old["update"] < row["update"]]
-            atomic_write_text(path, "".join(kept))
-        self._log_trimmed = True
-        if row["update"] % self.recipe.log_every == 0 or row["update"] == 1:
-            with path.open("a") as file:
-                file.write(json.dumps({key: _rounded(value) for key, value in row.items()}) + "\n")
-
-    def _save_average(self, folder: Path) -> None:
-        """The averaged student, and beside its weights how it is sampled."""
-        if self.accelerator.is_main_process:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_folder(folder) as temporary:
-                self.average_module.save_pretrained(temporary)
-                self.sampler.save_pretrained(temporary)
+        self.folder.append(row, written=row["update"] % self.recipe.log_every == 0 or row["update"] == 1)
 
     def _finish(self, started: float, resumed_at: int) -> None:
         self.accelerator.wait_for_everyone()
-        self._save_average(self.output / "student")
+        self.networks.save_average(self.folder.student, self.sampler)
         if self.accelerator.is_main_process:
             write_manifest(
-                self.output,
+                self.folder.path,
                 inputs={"samples": self.samples_folder / SAMPLES},
                 config={"scale": asdict(self.scale), "recipe": as_settings(self.recipe), "teacher": self.teacher_name},
                 seeds={"run": self.seed},
@@ -326,30 +276,10 @@ class Trainer:
                     "peak_memory_gb": _peak_memory_gb(self.accelerator.device),
                     "resumed_at": resumed_at,
                     "processes": self.accelerator.num_processes,
+                    "sharded": self.networks.sharded,
                 },
                 started=started,
             )
-
-    def _fingerprint(self, teacher: TeacherParts) -> str:
-        """What the student's weights depend on: configuration, seed, data and the teacher's weights."""
-        parts = {
-            "format": 2,
-            "model": asdict(self.scale.model),
-            "teacher_sampling": asdict(self.scale.teacher),
-            "student_shift": self.scale.sampling.student_shift,
-            "weights": sha256_folder(teacher.folder / "transformer"),
-            "recipe": as_settings(self.recipe) | {"checkpoint_every": None, "log_every": None},
-            "teacher": self.teacher_name,
-            "seed": self.seed,
-            "samples": sha256_file(self.samples_folder / SAMPLES),
-        }
-        if teacher.transformer_2 is not None:
-            parts |= {"weights_2": sha256_folder(teacher.folder / "transformer_2"), "boundary": teacher.boundary}
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _norm(tensors: list[torch.Tensor]) -> float:
-    return float(torch.linalg.vector_norm(torch.stack([t.norm() for t in tensors])))
 
 
 def _peak_memory_gb(device: torch.device) -> float:
@@ -358,7 +288,3 @@ def _peak_memory_gb(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 1e9
     unit = 1 if sys.platform == "darwin" else 1024  # bytes, or KiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
-
-
-def _rounded(value: float | str) -> float | str:
-    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -158,14 +158,14 @@ def test_two_experts_are_distilled_into_one_dense_student(
     scale = replace(tiny_scale, model=model, teacher=replace(tiny_scale.teacher, guidance=(4.0, 3.0)))
     trainer = Trainer(scale, load_recipe(name, settings), "trained", 0, tiny_samples, tmp_path)
     low = load_transformer(tiny_wan22 / "transformer_2").state_dict()
-    networks = [trainer.student_module, trainer.average_module]
-    networks += [trainer.critic_modules["fake"]] if name == "dmd2_smoke" else []
+    networks = [trainer.networks.student, trainer.networks.average]
+    networks += [trainer.networks.critic["fake"]] if name == "dmd2_smoke" else []
     assert all(torch.equal(value, low[key]) for net in networks for key, value in net.state_dict().items())
     trainer.run()
     student = load_transformer(tmp_path / "student").state_dict()
     assert student.keys() == low.keys() and any(not torch.equal(student[key], low[key]) for key in low)
     assert {path.name for path in (tmp_path / "student").iterdir()} == {
-        "config.json", "diffusion_pytorch_model.safetensors",
+        "config.json", "diffusion_pytorch_model.safetensors", "scheduler_config.json",
     }  # fmt: skip
     assert not list(tmp_path.rglob("transformer_2"))
 

@@ -1,0 +1,31 @@
+"""What a student's weights depend on, as one number: a checkpoint of another fingerprint is not continued."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from alice_repro.config import Recipe, Scale, as_settings
+from alice_repro.data.training_clips import SAMPLES
+from alice_repro.files import sha256_file, sha256_folder
+from alice_repro.models.loading import TeacherParts
+
+
+def fingerprint(scale: Scale, recipe: Recipe, teacher: str, parts: TeacherParts, seed: int, samples: Path) -> str:
+    """sha256 of configuration, seed, data and the teacher's weights."""
+    told = {
+        "format": 2,
+        "model": asdict(scale.model),
+        "teacher_sampling": asdict(scale.teacher),
+        "student_shift": scale.sampling.student_shift,
+        "weights": sha256_folder(parts.folder / "transformer"),
+        "recipe": as_settings(recipe) | {"checkpoint_every": None, "log_every": None},
+        "teacher": teacher,
+        "seed": seed,
+        "samples": sha256_file(samples / SAMPLES),
+    }
+    if parts.transformer_2 is not None:
+        told |= {"weights_2": sha256_folder(parts.folder / "transformer_2"), "boundary": parts.boundary}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
