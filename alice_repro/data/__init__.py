@@ -1,1 +1,1 @@
-"""Prompts, captions and the stored teacher samples that students learn from."""
+"""Prompts, captions and the stored clips that students learn from."""

@@ -32,7 +32,7 @@ class Networks:
 
 @dataclass
 class Batch:
-    """One process's share of the stored teacher samples and of the randomness of one update.
+    """One process's share of the stored clips and of the randomness of one update.
 
     The update is the same whatever the number of processes: each draws for the clips of all of them, from a generator
     that is in the same state everywhere, and keeps the draws of its own clips (:meth:`draw`). A loss is a mean over the

@@ -1,4 +1,4 @@
-"""Regression (AVD Eq. 5 without its weight): L = E || x - G(x_t, t) ||^2, x a stored teacher sample.
+"""Regression (AVD Eq. 5 without its weight): L = E || x - G(x_t, t) ||^2, x a stored clip.
 
 The floor that every method must beat: the minimiser is the mean of all clips that x_t could be, a blur where there are
 several. Departures from AVD Eq. 5, which compares noises: x0 is compared, so that a step from pure noise counts (there
@@ -32,7 +32,7 @@ class RegressionOptions:
 
 
 class Regression(Method):
-    """Method ``regression``: no teacher and no critic, only its stored samples.
+    """Method ``regression``: no teacher and no critic, only stored clips.
 
     With ``student_input`` "rollout" sample and clip share the caption alone, and the minimiser is the caption's mean.
     """

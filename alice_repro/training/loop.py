@@ -54,7 +54,7 @@ class Trainer:
         scale, recipe: what is distilled, and how.
         teacher: "trained" or "exact".
         seed: the run's seed, the unit of replication.
-        samples: folder of the stored teacher samples.
+        samples: folder of the training clips.
         output: folder of the run: checkpoint, log.jsonl, snapshots/, student/ and manifest.json.
     """
 

@@ -48,7 +48,7 @@ def oracle_reading(frames: np.ndarray, caption: str) -> DataFrame:
 
 
 def sample_sheet(scale: Scale, folder: Path) -> bytes:
-    """PNG of the first stored samples of as many captions, decoded."""
+    """PNG of the first training clips of as many captions, decoded."""
     from alice_repro.data.training_clips import TrainingClips
     from alice_repro.models.loading import load_teacher
     from alice_repro.workflow.stages import decode
