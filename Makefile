@@ -23,13 +23,14 @@ OPTIONS = --scale $(SCALE) $(foreach pair,$(SET),--set '$(pair)')
 # Another environment that is active in the shell must not leak into this one.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH CONDA_PREFIX PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup test test-slow lint audit lab lab-teacher reference train compare-methods bench-interpolation reproduce-table4 reproduce-figure1 smoke clean-results
+.PHONY: help setup test test-slow lint audit lab lab-teacher reference train compare-methods bench-methods bench-interpolation reproduce-table4 reproduce-figure1 smoke clean-results
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  SCALE=smoke|lab|wan-1.3b|wan-14b|alice-14b  how large (now: $(SCALE));  SET='key=value ...'  change settings"
-	@echo "  SEEDS='$(SEEDS)'  TEACHERS='$(TEACHERS)'  which runs \`make reference\` adds"
+	@echo "  SEEDS='$(SEEDS)'  TEACHERS='$(TEACHERS)'  ARMS='...'  which runs \`make reference\` and \`make compare-methods\` add"
+	@echo "  METHOD=$(METHOD) TEACHER=$(TEACHER) SEED=$(SEED) CLIPS=$(CLIPS)|clean|night|pastel  what \`make train\` trains"
 	@echo "  PYTHON=/path/to/python3.12  which Python to set up with;  PYTEST_ARGS='...'  options for pytest"
 
 setup: $(READY) ## make the environment in .venv (again only when the lock changes)
@@ -83,11 +84,14 @@ reference: $(READY) ## add training runs to the committed record (SEEDS, TEACHER
 	$(IN_VENV) alice-repro validate-oracle --out results/reference/$(SCALE)
 	$(IN_VENV) alice-repro reference --teachers $(TEACHERS) --seeds $(SEEDS) $(OPTIONS)
 
-train: $(READY) ## train one student by a method: METHOD=dfd (a recipe), TEACHER=trained|exact, SEED=0, CLIPS=teacher|clean
+train: $(READY) ## train one student by a method: METHOD=dfd (a recipe), TEACHER, SEED, CLIPS
 	$(IN_VENV) alice-repro distil $(METHOD) --teacher $(TEACHER) --seed $(SEED) --clips $(CLIPS) $(OPTIONS)
 
 compare-methods: $(READY) ## add the runs that the ledger of methods lacks (ARMS, SEEDS, TEACHERS); tables, figures, verdicts
-	$(IN_VENV) alice-repro compare --scale $(SCALE) $(if $(ARMS),--arms $(ARMS)) --teachers $(TEACHERS) --seeds $(SEEDS)
+	$(IN_VENV) alice-repro compare $(OPTIONS) $(if $(ARMS),--arms $(ARMS)) --teachers $(TEACHERS) --seeds $(SEEDS)
+
+bench-methods: $(READY) ## what an update of each method costs here: seconds, evaluations, memory
+	$(IN_VENV) alice-repro bench-methods --scale $(SCALE)
 
 bench-interpolation: $(READY) ## time sampling with and without frame interpolation, beside the predicted FLOPs
 	$(IN_VENV) alice-repro bench-interpolation $(OPTIONS)

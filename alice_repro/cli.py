@@ -189,6 +189,21 @@ def train_interpolator(samples: Path, output: Path, settings: RecipeSettings = (
     print(run(load_interpolator_recipe(settings), samples, output).table())
 
 
+def bench_methods(scale: str = "lab", teacher: str = "trained", updates: int = 9) -> None:
+    """Print what an update of each method costs on this machine: seconds, network evaluations, memory, ratios.
+
+    Args:
+        scale: a preset.
+        teacher: trained or exact.
+        updates: of each stage of a recipe.
+    """
+    from alice_repro.models.loading import quiet_libraries
+    from alice_repro.workflow.bench import bench_methods as run
+
+    quiet_libraries()
+    run(scale, teacher, updates)
+
+
 def bench_interpolation(
     scale: str = "lab",
     short_steps: int = 2,
@@ -313,11 +328,7 @@ def lab_teacher(
 
 def lab_experts(
     output: Path = Path("results/lab_experts"),
-    settings: Annotated[
-        tuple[str, ...],
-        tyro.conf.UseAppendAction,
-        tyro.conf.arg(name="set", metavar="KEY=VALUE", help="Change a setting of the recipe. Repeatable."),
-    ] = (),
+    settings: RecipeSettings = (),
 ) -> None:
     """Make a teacher of two experts out of the lab's teacher, continuing a training that was cut short.
 
@@ -398,6 +409,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     lab_teacher,
     lab_experts,
     validate_oracle,
+    bench_methods,
     bench_interpolation,
     audit,
     scales,

@@ -191,6 +191,7 @@ class ClaimInArms:
         better: an arm.
         worse: arms that it is said to beat, each.
         equal: the claim is that they do not differ.
+        reading: what tells this from another reading of the same claim.
 
     Beside students' arms there are "teacher-full" and "teacher-short", the untouched teacher at the student's steps.
     """
@@ -199,6 +200,7 @@ class ClaimInArms:
     better: str
     worse: tuple[str, ...]
     equal: bool = False
+    reading: str = ""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from alice_repro.distill.dmd2 import DMD2, DMD2Options
 from alice_repro.distill.joint import SampleLoss
 from alice_repro.distill.method import Batch, Networks, Progress, Term
 from alice_repro.distill.student_input import draw_step_times
-from alice_repro.errors import unknown_name
+from alice_repro.errors import UserError, unknown_name
 from alice_repro.flow.schedule import add_noise, velocity
 
 FORMS = ("paper", "release")
@@ -84,7 +84,11 @@ class AVD(DMD2):
         super().__init__(recipe, student_shift)
         if self.options.form not in FORMS:
             raise unknown_name("form", self.options.form, FORMS)
-        steps = max(stage.target_steps for stage in recipe.stages)
+        steps = recipe.stages[0].target_steps
+        if any(stage.target_steps != steps for stage in recipe.stages):
+            raise UserError(
+                f"recipe {recipe.name}: avd keeps a mean a step, so all its stages have the same target_steps"
+            )
         self.means, self.visited = torch.zeros(steps), torch.zeros(steps, dtype=torch.bool)
 
     def state_dict(self) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""Clips with a number that is not finite count nothing: neither in a loss nor in its gradient."""
+"""Clips whose residual holds a number that is not finite count nothing in a loss and in its gradient there."""
 
 from __future__ import annotations
 

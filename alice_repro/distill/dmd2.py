@@ -7,10 +7,10 @@ With ``gan_features`` a discriminator on features of the teacher (FastGen) or of
 noised samples from noised stored clips, at the noise and time of the scores.
 
 Departures: the fake score is updated after the student and not before; it starts from the teacher's unguided weights,
-so that the very first student update follows guidance alone. Against method ``dmd``, which is rCM's: the loss is 0.5 *
-mean and not a sum, the step of a roll-out is drawn and not cycled, and the fake score's loss is a plain mean of x0 or
-of the velocity. On the fake score's features the adversarial loss trains the head and the fake score alike, as in the
-paper.
+so that with the trained teacher the very first student update follows guidance alone. Against method ``dmd``, which is
+rCM's: the loss is 0.5 * mean and not a sum, the step of a roll-out is drawn and not cycled, and the fake score's loss
+is a plain mean of x0 or of the velocity. On the fake score's features the adversarial loss trains the head and the fake
+score alike, as in the paper.
 """
 
 from __future__ import annotations

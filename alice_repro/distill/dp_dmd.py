@@ -5,8 +5,9 @@ drawn to the straight line there, lambda E||v(eps, 1) - (eps - z) / (1 - t_K)||^
 gradient, the later steps are trained by the score term of DMD2 alone. The student is sampled by Euler steps, without
 new noise, so that what the first step has chosen is kept.
 
-Departures: the paper's K = 5 of 30 steps is a setting in steps of a grid given here (``anchor_grid``,
-``anchor_shift``); the anchor's loss is a mean over numbers, as the score term's.
+Departures: the score term is on the clip predicted at a later step that is drawn for each update, as in backward
+simulation elsewhere here, and not on the last step's alone; the paper's K = 5 of 30 steps is a setting in steps of a
+grid given here (``anchor_grid``, ``anchor_shift``); the anchor's loss is a mean over numbers, as the score term's.
 """
 
 from __future__ import annotations

@@ -151,38 +151,59 @@ class ModeCoverage:
     rare_recall: float
 
 
-def mode_coverage(scores: pd.DataFrame, n_boot: int = 1000, seed: int = 0) -> ModeCoverage:
-    """Mode coverage of a score table; clips in which an attribute cannot be seen are left out of that attribute.
+def mode_counts(scores: pd.DataFrame) -> dict[str, np.ndarray]:
+    """How often each mode of each open attribute is seen: attribute -> (prompts, modes), prompts sorted by name.
 
-    Prompts (``prompt_id``, else the caption) are resampled whole. The percentile interval is of the plug-in distance,
-    which is
-    never below its sampling floor: read the two together.
+    Clips in which an attribute cannot be seen are left out of it.
 
     Raises:
         UserError: no clip shows one of the attributes.
     """
     prompt = scores["caption"] if (scores["prompt_id"].fillna("") == "").any() else scores["prompt_id"]
     prompts, member = np.unique(prompt.to_numpy(str), return_inverse=True)
-    counts, truth = {}, {}
+    counts = {}
     for attribute, probabilities in ATTRIBUTES.items():
         columns = [f"{attribute}_{mode}" for mode in probabilities]
         table = np.zeros((len(prompts), len(columns)))
         np.add.at(table, member, np.nan_to_num(scores[columns].to_numpy(float)))
         if table.sum() > 0:
-            counts[attribute], truth[attribute] = table, np.array(list(probabilities.values()))
+            counts[attribute] = table
     absent = [name for name in ATTRIBUTES if name not in counts and name != "spin"]  # spin needs an orbit
     if absent:
         raise UserError(f"mode coverage: no clip shows {', '.join(absent)}")
+    return counts
+
+
+def mode_distance(counts: dict[str, np.ndarray], weights: np.ndarray | None = None) -> np.ndarray:
+    """Total-variation distance to the known probabilities, mean over attributes, under weights (..., prompts)."""
+    distances = []
+    for attribute, table in counts.items():
+        total = table.sum(axis=0) if weights is None else weights @ table
+        distances.append(_distance(total, np.array(list(ATTRIBUTES[attribute].values()))))
+    return np.nanmean(distances, axis=0)
+
+
+def mode_coverage(scores: pd.DataFrame, n_boot: int = 1000, seed: int = 0) -> ModeCoverage:
+    """Mode coverage of a score table.
+
+    Prompts (``prompt_id``, else the caption) are resampled whole. The percentile interval is of the plug-in distance,
+    which is never below its sampling floor: read the two together.
+
+    Raises:
+        UserError: no clip shows one of the attributes.
+    """
+    counts = mode_counts(scores)
+    truth = {name: np.array(list(ATTRIBUTES[name].values())) for name in counts}
+    prompts = len(next(iter(counts.values())))
     rng = np.random.default_rng(seed)
-    weights = rng.multinomial(len(prompts), np.full(len(prompts), 1 / len(prompts)), size=n_boot).astype(float)
+    weights = rng.multinomial(prompts, np.full(prompts, 1 / prompts), size=n_boot).astype(float)
     per_attribute = {name: float(_distance(table.sum(axis=0), truth[name])) for name, table in counts.items()}
-    replicates = np.nanmean([_distance(weights @ table, truth[name]) for name, table in counts.items()], axis=0)
     drawn = {name: rng.multinomial(int(table.sum()), truth[name], size=n_boot) for name, table in counts.items()}
     floor = [_distance(table, truth[name]).mean() for name, table in drawn.items()]
     attribute, mode = RARE_MODE
     hue = counts[attribute].sum(axis=0)
     rare = proportion_interval(int(hue[list(ATTRIBUTES[attribute]).index(mode)]), int(hue.sum()))
-    low, high = np.nanquantile(replicates, [0.025, 0.975])
+    low, high = np.nanquantile(mode_distance(counts, weights), [0.025, 0.975])
     return ModeCoverage(
         Estimate(float(np.mean(list(per_attribute.values()))), float(low), float(high), len(scores)),
         per_attribute, float(np.mean(floor)), rare, min(1.0, rare.value / ATTRIBUTES[attribute][mode]),

@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from alice_repro.config import PACKAGE, Comparison, Scale, load_comparison, load_scale
+from alice_repro.config import (
+    PACKAGE,
+    Comparison,
+    Recipe,
+    Scale,
+    load_comparison,
+    load_recipe,
+    load_scale,
+    split_settings,
+)
 from alice_repro.errors import UserError
-from alice_repro.evaluation.index import read_scores
 from alice_repro.reporting.arms import ENDPOINT, FULL, SHORT
-from alice_repro.reporting.estimates import Measured, difference, rate
-from alice_repro.reporting.ledger import Run, read_ledger, read_scores_of
-from alice_repro.statistics import Estimate, mean_interval
+from alice_repro.reporting.estimates import Measured, difference, difference_of_arms, rate
+from alice_repro.reporting.ledger import Run, has_teacher, read_ledger, read_scores_of, read_teacher, same_training
+from alice_repro.statistics import Estimate, student_quantile
 from alice_repro.verdicts import Gate, convergence_gate
 
 CHECKOUT = PACKAGE.parent
@@ -41,6 +50,7 @@ ENDPOINTS = {
     "saturation-error": Endpoint("saturation_error", False, "error of the object's saturation, %"),
     "style": Endpoint("style_night", True, "in the night style, %"),
     "variance-over-seeds": Endpoint(SEED_VARIANCE, False, "variance of the endpoint over a caption's noise, %"),
+    "convergence": Endpoint(ENDPOINT, True, "correct and sound at the end, %"),
     "mode-coverage": Endpoint(MODE_DISTANCE, False, "distance to the known modes, %"),
 }
 
@@ -50,15 +60,16 @@ class Methods:
     """The runs of a scale's ledger.
 
     Attributes:
-        entries: one a run (`ledger.read_ledger`).
-        ledger, record: results/reference/<scale>/methods, and results/reference/<scale> with the teacher's scores.
+        entries: one a run (`ledger.read_ledger`) that was trained as the comparison says now.
+        left_out: what else the ledger holds: runs with other settings, or of arms that the comparison does not have.
+        ledger: results/reference/<scale>/methods.
     """
 
     scale: Scale
     comparison: Comparison
     ledger: Path
-    record: Path
     entries: list[dict[str, Any]]
+    left_out: list[str]
     _read: dict[Run, pd.DataFrame] = field(default_factory=dict, repr=False)
 
     @property
@@ -71,6 +82,10 @@ class Methods:
         present = {entry["arm"] for entry in self.entries if entry["teacher"] == teacher}
         return [arm for arm in self.comparison.arms if arm in present]
 
+    def has(self, teacher: str, arm: str) -> bool:
+        """Whether an arm, or one of the teacher's own, has scores."""
+        return has_teacher(self.ledger, teacher, arm) if arm in (FULL, SHORT) else arm in self.arms(teacher)
+
     def of(self, teacher: str, arm: str) -> list[dict[str, Any]]:
         """The entries of an arm's runs."""
         return [entry for entry in self.entries if (entry["teacher"], entry["arm"]) == (teacher, arm)]
@@ -79,16 +94,19 @@ class Methods:
         """Scores of an arm with the training run in column ``run``: at the end, or at a checkpoint of every run.
 
         The teacher's own arms, "teacher-full" and "teacher-short", have one run.
+
+        Raises:
+            UserError: the ledger has no scores of it.
         """
+        if not self.has(teacher, arm):
+            raise UserError(f"{self.ledger}: no scores of {arm} with the {teacher} teacher")
         if arm in (FULL, SHORT):
-            return _with_seed_variance(read_scores(self.record / "scores" / teacher / f"{arm}.csv").assign(run=0))
+            return _with_seed_variance(read_teacher(self.ledger, teacher, arm).assign(run=0))
         tables = []
         for entry in self.of(teacher, arm):
             table = self._scores_of(Run(teacher, arm, entry["seed"]))
             at = entry["student_updates"] if update is None else update
             tables.append(table[table["update"] == at].assign(run=entry["seed"]))
-        if not tables:
-            raise UserError(f"{self.ledger}: no run of {arm} with the {teacher} teacher")
         return _with_seed_variance(pd.concat(tables, ignore_index=True))
 
     def checkpoints(self, teacher: str, arm: str) -> list[int]:
@@ -96,35 +114,56 @@ class Methods:
         runs = [self._scores_of(Run(teacher, arm, entry["seed"]))["update"] for entry in self.of(teacher, arm)]
         return sorted(set.intersection(*(set(updates.unique().tolist()) for updates in runs)))
 
-    def gate(self, teacher: str, arm: str) -> Gate:
-        """Whether the arm's mean endpoint has settled over the last quarter of its training."""
+    def gate(self, teacher: str, arm: str, measure: str = ENDPOINT) -> Gate:
+        """Whether the arm's mean of a measure has settled over the last quarter of its training."""
         steps = self.checkpoints(teacher, arm)
-        values = [100 * self.scores(teacher, arm, at)[ENDPOINT].mean() for at in steps]
-        return convergence_gate(steps, values, self.scale.protocol.margin)
+        return convergence_gate(steps, [self.mean(teacher, arm, measure, at) for at in steps], self.margin)
+
+    def mean(self, teacher: str, arm: str, measure: str, update: int | None = None) -> float:
+        """Mean of a measure over an arm's clips, in points; of the mode distance over its runs. NaN: not measurable."""
+        scores = self.scores(teacher, arm, update)
+        if measure == MODE_DISTANCE:
+            return 100 * float(np.mean(list(mode_distances(scores).values())))
+        return 100 * float(scores[measure].mean()) if measure in scores else float("nan")
 
     def difference(self, teacher: str, x: str, y: str, measure: str = ENDPOINT) -> Measured | None:
-        """x - y in points, over the runs that both have; paired by run and caption, or by run alone (mode distance)."""
+        """x - y in points, paired by caption and, between students, by run; over the runs that both have.
+
+        None where one of them has no scores, none of this measure, or no run in common with the other.
+        """
+        if not (self.has(teacher, x) and self.has(teacher, y)):
+            return None
         first, second = self.scores(teacher, x), self.scores(teacher, y)
-        if {x, y}.isdisjoint((FULL, SHORT)):
+        students = {x, y}.isdisjoint((FULL, SHORT))
+        if students:
             common = set(first["run"]) & set(second["run"])
             first, second = (table[table["run"].isin(common)] for table in (first, second))
-            if not common:
-                return None
+        if first.empty or (measure != MODE_DISTANCE and not (measure in first and measure in second)):
+            return None
+        draws = self.scale.protocol.bootstrap
         if measure == MODE_DISTANCE:
-            return _distance_difference(first, second)
+            return mode_difference(first, second, draws)
+        if students:
+            return difference_of_arms(first, second, measure, draws)
         if x in (FULL, SHORT):  # the side with several runs comes first
-            turned = difference(second, first, measure, self.scale.protocol.bootstrap)
+            turned = difference(second, first, measure, draws)
             return turned and Measured(turned.estimate.scaled(-1), turned.clips, turned.captions, turned.missing)
-        return difference(first, second, measure, self.scale.protocol.bootstrap)
+        return difference(first, second, measure, draws)
+
+    def rate(self, teacher: str, arm: str, measure: str = ENDPOINT, update: int | None = None) -> Measured | None:
+        """Mean of a measure over an arm's clips with its interval, in points."""
+        scores = self.scores(teacher, arm, update)
+        return rate(scores, measure, self.scale.protocol.bootstrap) if measure in scores else None
+
+    @property
+    def margin(self) -> float:
+        """In points."""
+        return self.scale.protocol.margin
 
     def _scores_of(self, run: Run) -> pd.DataFrame:
         if run not in self._read:
             self._read[run] = read_scores_of(self.ledger, run)
         return self._read[run]
-
-    def rate(self, teacher: str, arm: str, measure: str = ENDPOINT) -> Measured | None:
-        """Mean of a measure over an arm's clips, in points."""
-        return rate(self.scores(teacher, arm), measure, self.scale.protocol.bootstrap)
 
 
 def load_methods(scale: str, reference: str | Path = "") -> Methods:
@@ -136,29 +175,72 @@ def load_methods(scale: str, reference: str | Path = "") -> Methods:
     Raises:
         UserError: there is no run in it.
     """
-    record = Path(reference or CHECKOUT / "results" / "reference" / scale)
-    ledger = record / "methods"
-    entries = read_ledger(ledger)
-    if not entries:
+    ledger = Path(reference or CHECKOUT / "results" / "reference" / scale) / "methods"
+    comparison, kept, left_out = load_comparison(scale), [], []
+    for entry in read_ledger(ledger):
+        name = f"{entry['arm']}, run {entry['seed']}, {entry['teacher']} teacher"
+        if entry["arm"] not in comparison.arms:
+            left_out.append(f"{name}: no arm of the comparison")
+        elif not same_training(entry, *resolve(scale, comparison.arms[entry["arm"]])):
+            left_out.append(f"{name}: trained or measured with other settings")
+        else:
+            kept.append(entry)
+    if not kept:
         raise UserError(f"{ledger} holds no run: make some with  make compare-methods SCALE={scale}")
-    return Methods(load_scale(scale), load_comparison(scale), ledger, record, entries)
+    return Methods(load_scale(scale), comparison, ledger, kept, left_out)
+
+
+def resolve(scale: str, settings: Sequence[str]) -> tuple[Scale, Recipe]:
+    """Scale and recipe under settings."""
+    of_scale, of_recipe = split_settings(tuple(settings))
+    resolved = load_scale(scale, of_scale)
+    return resolved, load_recipe(resolved.recipe, of_recipe)
 
 
 def mode_distances(scores: pd.DataFrame) -> dict[int, float]:
-    """Total-variation distance to the known modes, of each run's clips, 0 to 1."""
-    from alice_repro.evaluation.lab import mode_coverage
+    """Total-variation distance to the known modes, of each run's clips, 0 to 1; NaN where no clip shows the modes."""
+    from alice_repro.evaluation.lab import mode_counts, mode_distance
 
-    return {int(run): mode_coverage(table, n_boot=1).distance.value for run, table in scores.groupby("run")}
+    found = {}
+    for run, table in scores.groupby("run"):
+        try:
+            found[int(run)] = float(mode_distance(mode_counts(table)))
+        except UserError:  # night clips, say, have no hue of the palette
+            found[int(run)] = float("nan")
+    return found
 
 
-def _distance_difference(x: pd.DataFrame, y: pd.DataFrame) -> Measured:
-    first, second = mode_distances(x), mode_distances(y)
-    runs = max(first, second, key=len)
-    alone = {name: next(iter(values.values())) for name, values in (("x", first), ("y", second)) if len(values) == 1}
-    values = [100 * (first.get(run, alone.get("x")) - second.get(run, alone.get("y"))) for run in runs]
-    estimate = mean_interval(values)
-    estimate = Estimate(estimate.value, estimate.low, estimate.high, len(x), len(values))
-    return Measured(estimate, len(x), x["prompt_id"].nunique())
+def mode_difference(x: pd.DataFrame, y: pd.DataFrame, n_boot: int, seed: int = 0) -> Measured | None:
+    """Mean over runs of the mode distance of x less that of y, in points; None where no clip shows the modes.
+
+    Interval: runs resampled first, then captions, the same for both sides (a teacher's one run stands for all); the
+    quantiles are widened to Student's t for as many runs.
+    """
+    from alice_repro.evaluation.lab import mode_counts, mode_distance
+
+    runs = sorted(set(max(x["run"], y["run"], key=lambda column: column.nunique())))
+    prompts = sorted(set(x["prompt_id"]) & set(y["prompt_id"]))
+    rng = np.random.default_rng(seed)
+    weights = rng.multinomial(len(prompts), np.full(len(prompts), 1 / len(prompts)), size=n_boot).astype(float)
+    values, drawn = [], []
+    for run in runs:
+        sides = []
+        for table in (x, y):
+            own = table if table["run"].nunique() == 1 else table[table["run"] == run]
+            try:
+                sides.append(mode_counts(own[own["prompt_id"].isin(prompts)]))
+            except UserError:
+                return None
+        if any(len(counts) != len(prompts) for side in sides for counts in side.values()):
+            return None
+        values.append(float(mode_distance(sides[0]) - mode_distance(sides[1])))
+        drawn.append(mode_distance(sides[0], weights) - mode_distance(sides[1], weights))
+    chosen = rng.multinomial(len(runs), np.full(len(runs), 1 / len(runs)), size=n_boot) / len(runs)
+    replicates = (chosen * np.array(drawn).T).sum(axis=1)
+    value = float(np.mean(values))
+    wider = student_quantile(0.975, max(1, len(runs) - 1)) / NormalDist().inv_cdf(0.975) if len(runs) > 1 else 1.0
+    low, high = value + wider * (np.nanquantile(replicates, [0.025, 0.975]) - np.nanmean(replicates))
+    return Measured(Estimate(value, float(low), float(high), len(x), len(runs)).scaled(100), len(x), len(prompts))
 
 
 def _with_seed_variance(scores: pd.DataFrame) -> pd.DataFrame:

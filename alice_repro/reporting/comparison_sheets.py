@@ -3,39 +3,42 @@
 from __future__ import annotations
 
 from alice_repro.reporting.arms import ENDPOINT, FULL, SHORT
-from alice_repro.reporting.comparison import SEED_VARIANCE, Methods, evaluations_at, mean_of, mode_distances
+from alice_repro.reporting.comparison import MODE_DISTANCE, SEED_VARIANCE, Methods, evaluations_at, mean_of
 from alice_repro.reporting.comparison_claims import Judged, interval
 from alice_repro.reporting.estimates import Measured
 from alice_repro.reporting.ledger import Run, read_curve
 from alice_repro.reporting.render import Head, Sheet, points, signed
 
+_NEAR = (0.75, 1.34)  # shares of a budget that count as equal
 _MEASURES = {"correct": "correct, %", "sound": "sound, %", "dynamic_degree": "dynamic degree, %"}
 
 
 def equal_updates(methods: Methods) -> Sheet:
     """Every arm at the end of its training, beside the untouched teacher; differences are paired."""
-    baseline, margin = methods.comparison.baseline, methods.scale.protocol.margin
+    baseline = methods.comparison.baseline
     rows, data = [], []
     for teacher in methods.teachers:
-        for arm in [FULL, SHORT, *methods.arms(teacher)]:
-            student = arm not in (FULL, SHORT)
+        own = [arm for arm in (FULL, SHORT) if methods.has(teacher, arm)]
+        for arm in [*own, *methods.arms(teacher)]:
+            entries = methods.of(teacher, arm)
+            # A network that still takes the teacher's many steps is compared with the teacher's many steps.
+            untouched = FULL if entries and entries[0].get("sampler") == "teacher" else SHORT
             shares = {name: methods.rate(teacher, arm, name) for name in (ENDPOINT, *_MEASURES)}
-            distance = list(mode_distances(methods.scores(teacher, arm)).values())
-            to_teacher = methods.difference(teacher, arm, SHORT) if student else None
-            to_baseline = methods.difference(teacher, arm, baseline) if student and arm != baseline else None
-            gate = methods.gate(teacher, arm) if student else None
-            row = {"teacher": teacher, "arm": arm, "runs": str(len(methods.of(teacher, arm))) if student else ""}
+            modes = methods.mean(teacher, arm, MODE_DISTANCE)
+            to_teacher = methods.difference(teacher, arm, untouched) if entries else None
+            to_baseline = methods.difference(teacher, arm, baseline) if entries and arm != baseline else None
+            gate = methods.gate(teacher, arm) if entries else None
+            row = {"teacher": teacher, "arm": arm, "runs": str(len(entries)) if entries else ""}
             row |= {ENDPOINT: _share(shares[ENDPOINT])}
             row |= {name: points(shares[name].estimate.value) if shares[name] else "" for name in _MEASURES}
-            row |= {"modes": points(100 * sum(distance) / len(distance))}
-            row |= {"teacher_4": _difference(to_teacher), "baseline": _difference(to_baseline)}
+            row |= {"modes": points(modes) or "not measurable"}
+            row |= {"untouched": _difference(to_teacher), "baseline": _difference(to_baseline)}
             row["gate"] = "" if gate is None else f"{'yes' if gate.converged else 'no'} ({signed(gate.moved)})"
             rows.append(row)
-            numbers = {"teacher": teacher, "arm": arm, "runs": len(methods.of(teacher, arm))}
-            for name, measured in {**shares, "teacher_4": to_teacher, "baseline": to_baseline}.items():
+            numbers = {"teacher": teacher, "arm": arm, "runs": len(entries)}
+            for name, measured in {**shares, "untouched": to_teacher, "baseline": to_baseline}.items():
                 numbers |= _numbers(name, measured)
-            numbers |= {"mode_distance": sum(distance) / len(distance), "moved": gate.moved if gate else None}
-            data.append(numbers)
+            data.append(numbers | {"mode_distance": modes, "moved": gate.moved if gate else None})
     heads = (
         Head("teacher", "Teacher"),
         Head("arm", "Arm"),
@@ -43,41 +46,41 @@ def equal_updates(methods: Methods) -> Sheet:
         Head(ENDPOINT, "correct and sound, %", number=True),
         *(Head(name, label, number=True) for name, label in _MEASURES.items()),
         Head("modes", "distance to the known modes, %", number=True),
-        Head("teacher_4", "\N{MINUS SIGN} untouched teacher, same steps", number=True),
+        Head("untouched", "\N{MINUS SIGN} untouched teacher, same steps", number=True),
         Head("baseline", f"\N{MINUS SIGN} {baseline}", number=True),
         Head("gate", "converged (moved)", number=True),
     )
     notes = (
-        "Means with 95 % intervals (runs first, then captions). Differences in points, paired by run and caption.",
-        f"Converged: the mean endpoint moved by at most {margin:g} points over the last quarter of training.",
+        "Correct and sound, and the differences, with 95 % intervals (runs first, then captions; the CSV has those of "
+        "other measures too). Differences in points, paired by caption and, between students, by run.",
+        f"Converged: the mean endpoint moved by at most {methods.margin:g} points over the last quarter of training.",
         f"{FULL} and {SHORT}: the untouched teacher with all its steps, and with as many as the students.",
+        *(["Left out: " + "; ".join(methods.left_out) + "."] if methods.left_out else []),
     )
     return Sheet("Methods at equal student updates", heads, tuple(rows), notes, tuple(data))
 
 
 def equal_evaluations(methods: Methods) -> Sheet:
-    """Every arm at the checkpoint nearest to one budget of network evaluations: the least that an arm spent in all."""
+    """Every arm at the checkpoint nearest to one budget: the least that an arm with a fake score spent."""
     rows, data = [], []
     for teacher in methods.teachers:
-        budget = min(mean_of(methods.of(teacher, arm), "network_evaluations") for arm in methods.arms(teacher))
-        for arm in methods.arms(teacher):
+        arms = methods.arms(teacher)
+        spent = {arm: mean_of(methods.of(teacher, arm), "network_evaluations") for arm in arms}
+        critics = [arm for arm in arms if methods.of(teacher, arm)[0]["critic_updates"] > 0]
+        budget = min(spent[arm] for arm in critics or arms)
+        for arm in arms:
             entry = methods.of(teacher, arm)[0]
             curve = read_curve(methods.ledger, Run(teacher, arm, entry["seed"]))
-            spent = {at: evaluations_at(entry, curve, at) for at in methods.checkpoints(teacher, arm)}
-            at = min(spent, key=lambda update: abs(spent[update] - budget))
-            share = 100 * methods.scores(teacher, arm, at)[ENDPOINT].mean()
-            numbers = {"updates": at, "evaluations": spent[at], "share_of_budget": spent[at] / budget, ENDPOINT: share}
-            data.append({"teacher": teacher, "arm": arm, **numbers})
-            rows.append(
-                {
-                    "teacher": teacher,
-                    "arm": arm,
-                    "updates": str(at),
-                    "evaluations": f"{spent[at]:,.0f}",
-                    "share": f"{spent[at] / budget:.2f}",
-                    ENDPOINT: points(share),
-                }
-            )
+            at_each = {at: evaluations_at(entry, curve, at) for at in methods.checkpoints(teacher, arm)}
+            at = min(at_each, key=lambda update: abs(at_each[update] - budget))
+            share, measured = at_each[at] / budget, methods.rate(teacher, arm, ENDPOINT, at)
+            near = _NEAR[0] <= share <= _NEAR[1]
+            note = "" if near else "spends less in all" if at == entry["student_updates"] else "no checkpoint near"
+            numbers = {"updates": at, "evaluations": at_each[at], "share_of_budget": share}
+            data.append({"teacher": teacher, "arm": arm, **numbers, **_numbers(ENDPOINT, measured), "note": note})
+            shown = {"updates": str(at), "evaluations": f"{at_each[at]:,.0f}", "share": f"{share:.2f}"}
+            shown |= {ENDPOINT: _share(measured) if near or share < 1 else "", "note": note}
+            rows.append({"teacher": teacher, "arm": arm, **shown})
     heads = (
         Head("teacher", "Teacher"),
         Head("arm", "Arm"),
@@ -85,17 +88,18 @@ def equal_evaluations(methods: Methods) -> Sheet:
         Head("evaluations", "network evaluations x clips", number=True),
         Head("share", "of the budget", number=True),
         Head(ENDPOINT, "correct and sound, %", number=True),
+        Head("note", "Note"),
     )
     notes = (
-        "The budget is what the cheapest arm spent in all. Students are measured at a few checkpoints only; the "
-        "nearest is shown with what it had spent: read an arm that is far from 1 with care.",
+        "The budget is the least that an arm with a fake score spent in all. Students are measured at a few times; "
+        f"the nearest is shown, and counts as equal if it spent {_NEAR[0]:g} to {_NEAR[1]:g} of the budget.",
         "A pass forward through a network counts as one, guidance as two, a derivative as one (it costs about two).",
     )
     return Sheet("Methods at equal network evaluations", heads, tuple(rows), notes, tuple(data))
 
 
 def speed(methods: Methods) -> Sheet:
-    """What an update costs: seconds, network evaluations, memory; and the limit of 3 seconds."""
+    """What an update costs: seconds, network evaluations, memory."""
     rows, data = [], []
     for teacher in methods.teachers:
         for arm in methods.arms(teacher):
@@ -134,9 +138,10 @@ def agreement(methods: Methods) -> Sheet:
     """Whether a student predicts one clip along the teacher's path, and whether noise decides a caption's quality."""
     rows, data = [], []
     for teacher in methods.teachers:
-        luck = methods.rate(teacher, FULL, SEED_VARIANCE)
-        rows.append({"teacher": teacher, "arm": FULL, "spread": "", "own": "", "luck": _share(luck)})
-        data.append({"teacher": teacher, "arm": FULL, "spread": None, "own": None, **_numbers("luck", luck)})
+        if methods.has(teacher, FULL):
+            luck = methods.rate(teacher, FULL, SEED_VARIANCE)
+            rows.append({"teacher": teacher, "arm": FULL, "spread": "", "own": "", "luck": _share(luck)})
+            data.append({"teacher": teacher, "arm": FULL, "spread": None, "own": None, **_numbers("luck", luck)})
         for arm in methods.arms(teacher):
             known = [entry["agreement"] for entry in methods.of(teacher, arm) if "agreement" in entry]
             spread, own = (
@@ -169,7 +174,8 @@ def claims(judged: list[Judged]) -> Sheet:
         for worse in one.arms.worse:
             pair = f"{one.arms.better} {'=' if one.arms.equal else '>'} {worse}"
             found = {teacher: one.estimates.get((worse, teacher)) for teacher in ("trained", "exact")}
-            row = {"claim": one.name, "pair": pair, "endpoint": one.endpoint.label, "verdict": str(one.verdict)}
+            name = f"{one.name} ({one.arms.reading})" if one.arms.reading else one.name
+            row = {"claim": name, "pair": pair, "endpoint": one.endpoint.label, "verdict": str(one.verdict)}
             row |= {name: interval(estimate) if estimate else "no run" for name, estimate in found.items()}
             rows.append(row | {"reason": one.reason})
             numbers = {
@@ -177,7 +183,7 @@ def claims(judged: list[Judged]) -> Sheet:
                 for name, estimate in found.items()
                 for key in ("value", "low", "high", "runs")
             }
-            data.append({"claim": one.name, "pair": pair, "verdict": str(one.verdict), **numbers, "reason": one.reason})
+            data.append({"claim": name, "pair": pair, "verdict": str(one.verdict), **numbers, "reason": one.reason})
     heads = (
         Head("claim", "Claim"),
         Head("pair", "In the lab's arms"),

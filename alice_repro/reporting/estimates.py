@@ -84,6 +84,24 @@ def difference(
     return Measured(estimate, len(x), len(common), len(student) - len(x))
 
 
+def difference_of_arms(x: pd.DataFrame, y: pd.DataFrame, measure: str, n_boot: int = 2000) -> Measured | None:
+    """x - y in points for two arms of training runs, paired by run and prompt; None if they have no such pair.
+
+    Sampling seeds are averaged first. Both arms' variation between runs is in the interval, since each run of x meets
+    the run of y with its seed.
+    """
+    cells = [table.dropna(subset=[measure]).groupby(["run", "prompt_id"])[measure].mean() for table in (x, y)]
+    pairs = pd.concat(cells, axis=1, join="inner", keys=["x", "y"]).reset_index()
+    if pairs.empty:
+        return None
+    columns = (pairs[name].to_numpy() for name in ("run", "prompt_id", "x", "y"))
+    estimate = paired_difference(*columns, n_boot=n_boot).scaled(100)
+    if estimate.low == estimate.high:
+        estimate = Estimate(estimate.value, np.nan, np.nan, estimate.n, estimate.runs)
+    kept = x.set_index(["run", "prompt_id"]).index.isin(pairs.set_index(["run", "prompt_id"]).index).sum()
+    return Measured(estimate, int(kept), pairs["prompt_id"].nunique(), len(x) - int(kept))
+
+
 def best_of(scores: pd.DataFrame, n: int, chooser: str) -> pd.DataFrame:
     """Of every `n` clips of a caption, the one that is best by `chooser`; a row per choice.
 

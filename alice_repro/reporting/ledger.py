@@ -1,7 +1,8 @@
 """The ledger of training runs: what each run was, what it cost, how it went and how its students scored.
 
 Below the ledger's folder a run is ``<teacher>/<arm>/seedK.json`` (what and how much), ``seedK.scores.parquet`` (a row
-per video and checkpoint) and ``seedK.curve.parquet`` (a row per update); of one run also its contact sheet.
+per video and checkpoint) and ``seedK.curve.parquet`` (a row per update); of one run also its contact sheet. Beside them
+are the scores of the teacher's own arms.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from alice_repro.evaluation.index import measures, read_scores
 from alice_repro.files import atomic_path, read_json, write_json
 from alice_repro.manifest import read_manifest
 
-_TRAINING = ("model", "teacher", "data")  # the parts of a scale that a run depends on
+# The parts of a scale that a run and its scores depend on.
+_PARTS = ("model", "teacher", "prompts", "data", "sampling")
 ENTRY, SCORES, CURVE, SHEET = ".json", ".scores.parquet", ".curve.parquet", ".sheet.jpg"
 SHOWN_SEED = 0  # the run whose contact sheet is kept
 
@@ -45,13 +47,34 @@ def _file(ledger: Path, run: Run, ending: str) -> Path:
 
 
 def has_run(ledger: Path, run: Run, scale: Scale, recipe: Recipe) -> bool:
-    """Whether the ledger has a run that was trained as it would be trained now. (Its entry is written last.)"""
+    """Whether the ledger has a run that was made as it would be made now. (Its entry is written last.)"""
     path = _file(ledger, run, ENTRY)
-    if not path.exists():
-        return False
-    config = read_json(path)["config"]
-    now = json.loads(json.dumps({"recipe": as_settings(recipe), "scale": asdict(scale)}))
-    return config["recipe"] == now["recipe"] and all(config["scale"][key] == now["scale"][key] for key in _TRAINING)
+    return path.exists() and same_training(read_json(path), scale, recipe)
+
+
+def same_training(entry: Mapping[str, Any], scale: Scale, recipe: Recipe) -> bool:
+    """Whether a run was trained, sampled and measured with these settings."""
+    then, now = entry["config"], json.loads(json.dumps({"recipe": as_settings(recipe), "scale": asdict(scale)}))
+    for config in (then, now):  # clips a batch are a matter of memory: the clips are the same
+        config["scale"]["sampling"] = {**config["scale"]["sampling"], "batch": None}
+    return then["recipe"] == now["recipe"] and all(then["scale"][key] == now["scale"][key] for key in _PARTS)
+
+
+def has_teacher(ledger: Path, teacher: str, arm: str) -> bool:
+    """Whether the ledger has the scores of a teacher's own arm."""
+    return (ledger / teacher / f"{arm}{SCORES}").exists()
+
+
+def keep_teacher(ledger: Path, teacher: str, arm: str, results: Path) -> None:
+    """Copy the scores of a teacher's own arm from ``results`` into the ledger."""
+    (ledger / teacher).mkdir(parents=True, exist_ok=True)
+    scores = read_scores(results / "scores" / teacher / f"{arm}.csv")
+    _write(scores[["prompt_id", "seed", *measures(scores)]], ledger / teacher / f"{arm}{SCORES}")
+
+
+def read_teacher(ledger: Path, teacher: str, arm: str) -> pd.DataFrame:
+    """Scores of a teacher's own arm: ``prompt_id``, ``seed`` and a column a measure."""
+    return pd.read_parquet(ledger / teacher / f"{arm}{SCORES}")
 
 
 def keep_run(

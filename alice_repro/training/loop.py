@@ -273,6 +273,7 @@ class Trainer:
                     "student_updates": self.done.student,
                     "critic_updates": self.done.critic,
                     "network_evaluations": self.evaluations,
+                    "sampler": self.method.sampler,
                     "peak_memory_gb": _peak_memory_gb(self.accelerator.device),
                     "resumed_at": resumed_at,
                     "processes": self.accelerator.num_processes,

@@ -13,10 +13,10 @@ from pathlib import Path
 from alice_repro.config import load_comparison
 from alice_repro.errors import UserError, unknown_name
 from alice_repro.progress import log
-from alice_repro.reporting.ledger import Run, has_run, keep_run
+from alice_repro.reporting.ledger import Run, has_run, has_teacher, keep_run, keep_teacher
 from alice_repro.reporting.methods import FOLDER
 from alice_repro.workflow.graph import NOTEBOOKS, Graph
-from alice_repro.workflow.layout import CHECKOUT, Layout, StudentArm, snapshot_updates
+from alice_repro.workflow.layout import CHECKOUT, TEACHER_ARMS, Layout, StudentArm, snapshot_updates
 from alice_repro.workflow.notebook import run_notebook
 from alice_repro.workflow.reference import SUFFIX
 from alice_repro.workflow.reproduce import build, plan
@@ -52,14 +52,19 @@ def add_runs(
         graph = plan(scale, variants=chosen, teachers=teachers, seeds=(seed,), folder=scale + SUFFIX, root=root)
         runs = [Run(teacher, arm, seed) for teacher in graph.teachers for arm in graph.variants]
         lacking = [run for run in runs if not has_run(ledger(scale, root), run, *graph.resolve(run.arm))]
+        kept = ledger(scale, root)
+        teachers_own = [(t, arm) for t in graph.teachers for arm in TEACHER_ARMS if not has_teacher(kept, t, arm)]
         if not lacking:
             log(f"seed {seed}: {len(runs)} runs are in the ledger")
             continue
-        build(graph, [f"scores/{run.teacher}/{name}.csv" for run in lacking for name in _students(graph, run)], cores)
+        arms = teachers_own + [(run.teacher, name) for run in lacking for name in _students(graph, run)]
+        build(graph, [f"scores/{teacher}/{arm}.csv" for teacher, arm in arms], cores)
+        for teacher, arm in teachers_own:
+            keep_teacher(kept, teacher, arm, graph.layout.results)
         for run in lacking:
             student = graph.layout.run(run.teacher, run.arm, run.seed) / "student"
             agreement = agreement_along_paths(graph.resolve(run.arm)[0], run.teacher, student)
-            keep_run(ledger(scale, root), run, graph.layout.results, _students(graph, run), {"agreement": agreement})
+            keep_run(kept, run, graph.layout.results, _students(graph, run), {"agreement": agreement})
         made += lacking
     return made
 
@@ -77,7 +82,7 @@ def report(scale: str, root: Path = CHECKOUT) -> None:
         NOTEBOOKS / "pipeline" / "compare.ipynb", layout.results / "notebooks" / "compare.ipynb", parameters, cwd=root
     )
     places = {
-        "Tables": f"{layout.results / FOLDER}/ (equal_updates, equal_evaluations, speed, claims)",
+        "Tables": f"{layout.results / FOLDER}/ (equal_updates, equal_evaluations, speed, agreement, claims)",
         "Figures": f"{layout.figures / FOLDER}/",
         "Notebook": f"{layout.results}/notebooks/compare.ipynb (as executed)",
         "Ledger": f"{ledger(scale, root)}/ (a run: json, scores, curve)",

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from alice_repro.config import PACKAGE, method_recipes
+from alice_repro.config import PACKAGE, load_recipe, load_scale, method_recipes
 from alice_repro.errors import UserError, unknown_name
 from alice_repro.evaluation.index import read_scores
 from alice_repro.workflow.layout import CHECKOUT, StudentArm, data_name
@@ -63,13 +63,25 @@ def recipe_for(method: str, scale: str) -> str:
     Raises:
         UserError: there is none; the message names those that there are.
     """
-    ending = "" if scale == "lab" else f"_{scale.replace('-', '_')}"
-    recipes = set(method_recipes())
-    endings = tuple(f"_{path.stem.replace('-', '_')}" for path in (PACKAGE / "scales").glob("*.toml"))
-    if ending:
-        known = {name.removesuffix(ending) for name in recipes if name.endswith(ending)}
-    else:
-        known = {name for name in recipes if not name.endswith(endings)}
+    known = methods_of(scale)
+    if not known:  # a scale that shares its recipe with another
+        own = load_scale(scale).recipe
+        if load_recipe(own).method == method:
+            return own
+        known = [load_recipe(own).method]
     if method not in known:
-        raise UserError(f"{unknown_name('method', method, sorted(known))} (recipes of scale {scale})")
-    return method + ending
+        raise UserError(f"{unknown_name('method', method, known)} (recipes of scale {scale})")
+    return method + _ending(scale)
+
+
+def methods_of(scale: str) -> list[str]:
+    """The recipes of a scale, without its ending."""
+    recipes, ending = method_recipes(), _ending(scale)
+    if ending:
+        return [name.removesuffix(ending) for name in recipes if name.endswith(ending)]
+    others = tuple(_ending(path.stem) for path in (PACKAGE / "scales").glob("*.toml") if path.stem != scale)
+    return [name for name in recipes if not name.endswith(others)]
+
+
+def _ending(scale: str) -> str:
+    return "" if scale == "lab" else f"_{scale.replace('-', '_')}"

@@ -48,6 +48,8 @@ def student_sampler(
     if interpolator and (scheduler is None or scheduler.config.sampler != "renoise"):
         raise UserError(f"{student} is not sampled by adding fresh noise to a clip, which is what is interpolated")
     if scheduler is None:
+        if isinstance(scale.teacher.guidance, tuple):
+            raise UserError(f"{student} is one network: give teacher.guidance as one number to sample it in many steps")
         null = parts.embed([scale.teacher.negative_prompt])[0]
         tuned = NetworkVelocity(transformer, embeddings, null, scale.teacher.guidance)
         return teacher_sampler(scale, parts, tuned, scale.teacher.steps), scale.teacher.steps

@@ -1,4 +1,4 @@
-"""Prompts and stored teacher samples."""
+"""Prompts and stored clips."""
 
 from __future__ import annotations
 

@@ -43,9 +43,9 @@ def made(tmp_path, monkeypatch):
         base = outcomes(0.5, prompts=30)
         for teacher in teachers:
             for arm in ("teacher-full", "teacher-short"):
-                path = tmp_path / "scores" / teacher / f"{arm}.csv"
+                path = tmp_path / "methods" / teacher / f"{arm}.scores.parquet"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                world_table(base, arm).to_csv(path, index=False)
+                world_table(base, arm).to_parquet(path)
             for arm, shift in shifts.items():
                 for run in range(runs):
                     _write_run(tmp_path / "methods", Run(teacher, arm, run), base, shift, (drift or {}).get(arm, 0.0),
@@ -84,7 +84,9 @@ def test_a_planted_difference_decides_the_claim(made, shift, verdict):
     for teacher in methods.teachers:
         found = methods.difference(teacher, "dfd", "dmd2")
         assert found.estimate.value == pytest.approx(shift, abs=1.0) and found.estimate.runs == 5
-        assert methods.difference(teacher, "dmd2", "dfd").estimate.value == pytest.approx(-found.estimate.value)
+        turned = methods.difference(teacher, "dmd2", "dfd").estimate
+        assert turned.value == pytest.approx(-found.estimate.value)
+        assert (turned.low, turned.high) == pytest.approx((-found.estimate.high, -found.estimate.low), abs=0.7)
     assert judge_claims(methods)[0].verdict is verdict
 
 
@@ -96,7 +98,65 @@ def test_no_verdict_from_few_runs_one_teacher_or_unsettled_students(made):
 
 def test_one_teacher_is_not_enough(made):
     one = judge_claims(made({"dmd2": 0.0, "dfd": 25.0}, teachers=("trained",)))[0]
-    assert one.verdict is Verdict.LAB_INCONCLUSIVE
+    assert one.verdict is Verdict.LAB_INCONCLUSIVE and "no run of dfd and dmd2 with the exact teacher" in one.reason
+
+
+def test_runs_of_both_arms_vary(made):
+    """The same arm against one whose runs differ: the interval has to be wider than where they hardly do."""
+
+    def width(shifts):
+        methods = made({"dmd2": 0.0, "dfd": 0.0})
+        for run, shift in enumerate(shifts):
+            _write_run(
+                methods.ledger, Run("trained", "dmd2", run), outcomes(0.5, prompts=30), shift, 0.0, "slate", 1000
+            )
+        found = replace(methods, _read={}).difference("trained", "dfd", "dmd2").estimate
+        return found.high - found.low
+
+    assert width([20.0, -20.0, 20.0, -20.0, 0.0]) > 2 * width([2.0, -2.0, 2.0, -2.0, 0.0])
+
+
+def test_a_settled_endpoint_does_not_settle_another(made):
+    """The primary endpoint stands still, the claim's own (its modes) moves."""
+    claim = ClaimInArms("dfd.diversity-restored", "dfd", ("dmd2",))
+    methods = made({"dmd2": 0.0, "dfd": 0.0}, claims=[claim])
+    path = methods.ledger / "trained" / "dfd" / "seed0.scores.parquet"
+    scores = pd.read_parquet(path)
+    early = scores["update"] < 200
+    scores.loc[early, ["hue_slate", "hue_rose"]] = [0.0, 1.0]
+    scores.to_parquet(path)
+    one = judge_claims(replace(methods, _read={}))[0]
+    assert one.verdict is Verdict.NOT_CONVERGED and "mode_distance of dfd still moves" in one.reason
+
+
+def test_less_luck_of_an_arm_that_is_always_wrong_counts_nothing(made):
+    claim = ClaimInArms("alice.consistency-removes-luck", "dfd", ("teacher-full",))
+    wrong = judge_claims(made({"dfd": -50.0, "dmd2": 0.0}, claims=[claim]))[0]
+    assert wrong.verdict is Verdict.LAB_INCONCLUSIVE and "50.0 points lower" in wrong.reason
+    assert judge_claims(made({"dfd": 50.0, "dmd2": 0.0}, claims=[claim]))[0].verdict is Verdict.LAB_SUPPORTS
+
+
+def test_an_arm_without_measurable_modes_stops_nothing(made):
+    methods = made({"dmd2": 0.0, "dfd": 0.0}, hues={"dfd": "none"})
+    rows = {(row["teacher"], row["arm"]): row for row in equal_updates(methods).rows}
+    assert rows["trained", "dfd"]["modes"] == "not measurable"
+    assert methods.difference("trained", "dfd", "dmd2", "mode_distance") is None
+
+
+def test_a_ledger_without_baseline_or_teachers_is_shown_all_the_same(made):
+    methods = made({"dfd": 0.0})
+    for path in methods.ledger.glob("*/teacher-*"):
+        path.unlink()
+    assert [row["baseline"] for row in equal_updates(methods).rows] == ["", ""]
+    assert equal_evaluations(methods).rows and judge_claims(methods)[0].verdict is Verdict.LAB_INCONCLUSIVE
+
+
+def test_runs_with_other_settings_are_left_out_and_named(made, monkeypatch, tmp_path):
+    made({"dmd2": 0.0, "dfd": 0.0})
+    other = Comparison("dmd2", ARMS | {"dfd": ("recipe=dfd", "recipe.form=score")}, (CLAIM,))
+    monkeypatch.setattr(comparison, "load_comparison", lambda _: other)
+    methods = load_methods("lab", tmp_path)
+    assert methods.arms("trained") == ["dmd2"] and "dfd, run 0" in "; ".join(methods.left_out)
 
 
 def test_a_claim_without_runs_says_what_is_lacking(made):
@@ -139,12 +199,18 @@ def test_equal_budgets_take_the_nearest_checkpoint(made):
     assert rows["trained", "dfd"]["endpoint"] == pytest.approx(60.0, abs=0.5)
 
 
+def test_an_arm_without_a_checkpoint_near_the_budget_has_no_number(made):
+    methods = made({"dmd2": 0.0, "dfd": 20.0}, evaluations={"dmd2": 1000, "dfd": 9000})
+    row = next(row for row in equal_evaluations(methods).rows if row["arm"] == "dfd")
+    assert row["endpoint"] == "" and row["note"] == "no checkpoint near"
+
+
 def test_tables_hold_what_was_planted(made):
     methods = made({"dmd2": 0.0, "dfd": 20.0})
     rows = {(row["teacher"], row["arm"]): row for row in equal_updates(methods).data}
     assert rows["exact", "dfd"]["endpoint"] == pytest.approx(70, abs=0.5)
     assert rows["exact", "dfd"]["baseline"] == pytest.approx(20, abs=0.5)
-    assert rows["exact", "dfd"]["teacher_4"] == pytest.approx(20, abs=0.5)
+    assert rows["exact", "dfd"]["untouched"] == pytest.approx(20, abs=0.5)
     assert rows["exact", "teacher-short"]["baseline"] is None and rows["exact", "dmd2"]["runs"] == 5
     cost = speed(methods).data[0]
     assert (cost["seconds"], cost["memory"], cost["evaluations"]) == (0.5, 1.5, pytest.approx(1000 / 200 / 12))
@@ -169,6 +235,9 @@ def test_a_run_with_other_settings_is_not_taken_for_this_one(made, tmp_path):
     assert has_run(ledger, run, scale, recipe)
     assert not has_run(ledger, run, scale, replace(recipe, weight_decay=0.5))
     assert not has_run(ledger, run, replace(scale, data=replace(scale.data, source="clean")), recipe)
+    assert not has_run(ledger, run, replace(scale, sampling=replace(scale.sampling, student_shift=3.0)), recipe)
+    assert not has_run(ledger, run, replace(scale, prompts=replace(scale.prompts, seeds=1)), recipe)
+    assert has_run(ledger, run, replace(scale, sampling=replace(scale.sampling, batch=1)), recipe)
     assert has_run(ledger, run, replace(scale, summary="other words"), recipe)
     assert not has_run(ledger, Run("trained", "dmd2", 1), scale, recipe)
 
