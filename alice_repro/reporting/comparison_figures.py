@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, then the same again with broken lines.
 _TONES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _LINES = ("-", "--", ":")
+_LOSS, _NORM = ("_loss",), ("_gradient", "_gradient_at_sample")
 
 
 def endpoint_curves(methods: Methods) -> Figure:
@@ -49,21 +50,29 @@ def training_curves(methods: Methods, teacher: str) -> Figure:
     arms = methods.arms(teacher)
     with styled():
         figure = Figure(figsize=(7.2, 1.5 * len(arms)), layout="constrained")
-        for (left, right), arm in zip(figure.subplots(len(arms), 2, squeeze=False, sharex=True), arms, strict=True):
+        panels = figure.subplots(len(arms), 2, squeeze=False, sharex=True)
+        for row, arm in zip(panels, arms, strict=True):
             curve = read_curve(methods.ledger, Run(teacher, arm, methods.of(teacher, arm)[0]["seed"]))
-            norms = [name for name in curve if name.endswith(("_gradient", "_gradient_at_sample"))]
-            losses = [name for name in curve if name.endswith("_loss")]
-            for axes, names in ((left, losses), (right, norms)):
-                for tone, name in zip(_TONES, names, strict=False):
+            terms = list(dict.fromkeys(_term(name) for name in curve if _term(name)))
+            for axes, endings in zip(row, (_LOSS, _NORM), strict=True):
+                names = [name for name in curve if name.endswith(endings)]
+                for name in names:
                     shown = curve[["update", name]].dropna()
                     median = shown[name].rolling(max(1, len(curve) // 20), center=True, min_periods=1).median()
-                    label = name.removesuffix("_at_sample").removesuffix("_loss").removesuffix("_gradient")
-                    axes.plot(shown["update"], median, color=tone, label=label, linewidth=0.9)
-                if names and (curve[names].stack() > 0).all():
+                    tone = _TONES[terms.index(_term(name))]
+                    axes.plot(shown["update"], median, color=tone, label=_term(name), linewidth=0.9)
+                if names and not (curve[names] <= 0).any(axis=None):
                     axes.set_yscale("log")
-                axes.legend(fontsize=6, loc="upper right")
-            left.set_ylabel(arm)
-        top = figure.axes[:2]
-        top[0].set_title("loss")
-        top[1].set_title("norm of the weighted gradient (at weights, or at the sample)")
+            row[0].set_ylabel(arm)
+            row[0].legend(loc="center right", bbox_to_anchor=(-0.22, 0.5), fontsize=6)
+        panels[0][0].set_title("loss")
+        panels[0][1].set_title("gradient norm, weighted terms")
+        for axes in panels[-1]:
+            axes.set_xlabel("student update")
     return figure
+
+
+def _term(name: str) -> str:
+    """The term that a column of a curve is of; "" for other columns."""
+    ending = next((ending for ending in (*_LOSS, *_NORM) if name.endswith(ending)), None)
+    return name.removesuffix(ending) if ending else ""
