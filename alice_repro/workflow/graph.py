@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from alice_repro.config import Recipe, Scale, as_settings, load_recipe, load_scale, split_settings
-from alice_repro.distill.registry import methods
 from alice_repro.errors import unknown_name
 from alice_repro.models.source import locate
 from alice_repro.workflow.layout import (
@@ -79,7 +78,7 @@ def dependencies(stage: str, scale: Scale, recipe: Recipe, teacher: str = "train
             keys += [*_GUIDED[teacher], *_STEPS]
         elif arm == "teacher-short":
             keys += [*_GUIDED[teacher], "teacher.shift", "sampling.student_steps"]
-        elif methods()[recipe.method].sampler == "teacher":
+        elif _takes_the_teachers_steps(recipe.method):
             keys += [*_GUIDED["trained"], *_STEPS]
         else:
             keys += ["sampling.student_steps", "sampling.student_shift"]
@@ -89,6 +88,13 @@ def dependencies(stage: str, scale: Scale, recipe: Recipe, teacher: str = "train
         keys = ["rung", *(key for key in values if key.startswith("protocol."))]
         keys += ["teacher.steps", "sampling.student_steps"]
     return {key: values[key] for key in keys}
+
+
+@cache
+def _takes_the_teachers_steps(method: str) -> bool:
+    from alice_repro.distill.registry import methods  # brings torch, which most of the steps' own processes do without
+
+    return methods()[method].sampler == "teacher"
 
 
 @dataclass(frozen=True)
