@@ -6,6 +6,7 @@ import dataclasses
 import tomllib
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from alice_repro.errors import UserError, unknown_name
 from alice_repro.files import read_toml
 
 PACKAGE = Path(__file__).parent
+CHECKOUT = PACKAGE.parent
 
 
 @dataclass(frozen=True)
@@ -431,6 +433,13 @@ def split_settings(settings: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[st
     prefix = "recipe."
     scale = tuple(setting for setting in settings if not setting.startswith(prefix))
     return scale, tuple(setting.removeprefix(prefix) for setting in settings if setting.startswith(prefix))
+
+
+def resolve(scale: str, settings: Sequence[str] = ()) -> tuple[Scale, Recipe]:
+    """The scale, and the recipe that it names, under settings as the command line takes them."""
+    of_scale, of_recipe = split_settings(tuple(settings))
+    resolved = load_scale(scale, of_scale)
+    return resolved, load_recipe(resolved.recipe, of_recipe)
 
 
 def _load(cls: type, path: Path, overrides: tuple[str, ...]) -> Any:

@@ -126,7 +126,7 @@ class AVD(DMD2):
 
     def _weights(self, error: torch.Tensor, step: torch.Tensor, finite: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Weights of the clips by Eq. 7, (B,); the means move on by the batch's mean error of each step (Eq. 6)."""
-        before, first = self.means.clone(), self.visited.clone()
+        before, first = self.means, self.visited
         where = torch.nn.functional.one_hot(step, len(self.means)).float() * finite.cpu()[:, None]
         total, count = batch.over_processes(torch.stack([error.cpu() @ where, where.sum(0)]))
         seen, mean = count > 0, total / count.clamp_min(1)

@@ -26,7 +26,7 @@ from alice_repro.distill.dmd import dmd_gradient
 from alice_repro.distill.dmd2 import DMD2, DMD2Options, ScoreWeight
 from alice_repro.distill.method import Batch, Networks
 from alice_repro.errors import UserError, unknown_name
-from alice_repro.flow.schedule import add_noise, expand, x0_from_velocity
+from alice_repro.flow.schedule import add_noise, x0_from_velocity
 
 FORMS = ("x0", "score")
 
@@ -35,11 +35,7 @@ def dfd_gradient(
     x0_fake: torch.Tensor, x0_teacher: torch.Tensor, sample: torch.Tensor, x: torch.Tensor, form: str
 ) -> torch.Tensor:
     """Direction of Eq. 8 over mean|G - x0_teacher(x_t)| per clip: ``x0_fake`` at G_t, ``x0_teacher`` at x_t."""
-    gradient = dmd_gradient(x0_fake, x0_teacher, sample)
-    if form == "x0":
-        return gradient
-    scale = (sample - x0_teacher).abs().flatten(1).mean(1).clamp_min(1e-5)
-    return gradient - (sample - x) / expand(scale, sample)
+    return dmd_gradient(x0_fake if form == "x0" else x0_fake - (sample - x), x0_teacher, sample)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,14 +12,12 @@ import numpy as np
 import pandas as pd
 
 from alice_repro.config import (
-    PACKAGE,
+    CHECKOUT,
     Comparison,
-    Recipe,
     Scale,
     load_comparison,
-    load_recipe,
     load_scale,
-    split_settings,
+    resolve,
 )
 from alice_repro.errors import UserError
 from alice_repro.reporting.arms import ENDPOINT, FULL, SHORT
@@ -28,7 +26,6 @@ from alice_repro.reporting.ledger import Run, has_teacher, read_ledger, read_sco
 from alice_repro.statistics import Estimate, student_quantile
 from alice_repro.verdicts import Gate, convergence_gate
 
-CHECKOUT = PACKAGE.parent
 SEED_VARIANCE, MODE_DISTANCE = "seed_variance", "mode_distance"
 
 
@@ -188,13 +185,6 @@ def load_methods(scale: str, reference: str | Path = "") -> Methods:
     if not kept:
         raise UserError(f"{ledger} holds no run: make some with  make compare-methods SCALE={scale}")
     return Methods(load_scale(scale), comparison, ledger, kept, left_out)
-
-
-def resolve(scale: str, settings: Sequence[str]) -> tuple[Scale, Recipe]:
-    """Scale and recipe under settings."""
-    of_scale, of_recipe = split_settings(tuple(settings))
-    resolved = load_scale(scale, of_scale)
-    return resolved, load_recipe(resolved.recipe, of_recipe)
 
 
 def mode_distances(scores: pd.DataFrame) -> dict[int, float]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from alice_repro.config import CHECKOUT
 from alice_repro.files import write_json
 from alice_repro.manifest import write_manifest
-from alice_repro.reporting.comparison import CHECKOUT, Methods
+from alice_repro.reporting.comparison import Methods
 from alice_repro.reporting.comparison_claims import Judged, judge_claims
 from alice_repro.reporting.comparison_figures import endpoint_curves, training_curves
 from alice_repro.reporting.comparison_sheets import agreement, claims, equal_evaluations, equal_updates, speed

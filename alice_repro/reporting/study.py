@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from alice_repro.config import PACKAGE, Scale, load_scale, split_settings
+from alice_repro.config import CHECKOUT, Scale, load_scale, split_settings
 from alice_repro.manifest import write_manifest
 from alice_repro.papers import Paper, load_paper
 from alice_repro.reporting.arms import Arms, load_arms, teachers_in
@@ -19,7 +19,6 @@ from alice_repro.reporting.render import Sheet
 from alice_repro.reporting.table04 import table04
 
 PAPER = "alice"
-CHECKOUT = PACKAGE.parent
 
 
 @dataclass(frozen=True)

@@ -47,18 +47,17 @@ def add_runs(
         if arm not in known:
             raise unknown_name("arm", arm, known)
     chosen = {arm: known[arm] for arm in arms or known}
-    made: list[Run] = []
+    kept, made = ledger(scale, root), []
     for seed in seeds:
         graph = plan(scale, variants=chosen, teachers=teachers, seeds=(seed,), folder=scale + SUFFIX, root=root)
         runs = [Run(teacher, arm, seed) for teacher in graph.teachers for arm in graph.variants]
-        lacking = [run for run in runs if not has_run(ledger(scale, root), run, *graph.resolve(run.arm))]
-        kept = ledger(scale, root)
+        lacking = [run for run in runs if not has_run(kept, run, *graph.resolve(run.arm))]
         teachers_own = [(t, arm) for t in graph.teachers for arm in TEACHER_ARMS if not has_teacher(kept, t, arm)]
         if not lacking:
             log(f"seed {seed}: {len(runs)} runs are in the ledger")
             continue
-        arms = teachers_own + [(run.teacher, name) for run in lacking for name in _students(graph, run)]
-        build(graph, [f"scores/{teacher}/{arm}.csv" for teacher, arm in arms], cores)
+        wanted = teachers_own + [(run.teacher, name) for run in lacking for name in _students(graph, run)]
+        build(graph, [f"scores/{teacher}/{arm}.csv" for teacher, arm in wanted], cores)
         for teacher, arm in teachers_own:
             keep_teacher(kept, teacher, arm, graph.layout.results)
         for run in lacking:

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from alice_repro.config import Recipe, Scale, as_settings, load_recipe, load_scale, split_settings
+from alice_repro.config import Recipe, Scale, as_settings, load_scale, resolve, split_settings
 from alice_repro.errors import unknown_name
 from alice_repro.models.source import locate
 from alice_repro.workflow.layout import (
@@ -149,9 +149,7 @@ class Graph:
 
     def resolve(self, variant: str) -> tuple[Scale, Recipe]:
         """Scale and recipe of a variant."""
-        of_scale, of_recipe = split_settings(self.settings_of(variant))
-        scale = load_scale(self.scale_name, of_scale)
-        return scale, load_recipe(scale.recipe, of_recipe)
+        return resolve(self.scale_name, self.settings_of(variant))
 
     def data_of(self, teacher: str, variant: str) -> str:
         """Name of the training clips of a variant."""

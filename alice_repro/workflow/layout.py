@@ -6,10 +6,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from alice_repro.config import PACKAGE, Recipe
+from alice_repro.config import CHECKOUT, Recipe
 from alice_repro.errors import UserError
 
-CHECKOUT = PACKAGE.parent
 TEACHER_ARMS = ("teacher-full", "teacher-short")
 _STUDENT_ARM = re.compile(r"(?P<recipe>.+)-seed(?P<seed>\d+)(?:-at-(?P<update>\d{6}))?")
 
