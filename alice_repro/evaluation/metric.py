@@ -1,0 +1,142 @@
+"""What a metric is to the evaluator: it watches a video's frames as they are decoded, once for all metrics.
+
+A metric is a class in `alice_repro.evaluation.metrics` and a line in `registry`. It keeps no frame longer than it must,
+so that memory does not grow with a clip's length; what its set measures need of a video (features, poses) it hands over
+as small arrays.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import pandas as pd
+
+from alice_repro.config import from_mapping
+from alice_repro.evaluation.weights import Weights
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What is known of a video before its frames are seen.
+
+    Attributes:
+        video: its name relative to the folder, with `/`.
+        path: where it lies.
+        caption: its prompt; None if there is none.
+        fps: frames a second, as the file announces; 0 if it does not.
+        height, width: of a frame as shown (after the file's rotation), in pixels.
+    """
+
+    video: str
+    path: Path
+    caption: str | None
+    fps: float
+    height: int
+    width: int
+
+
+@dataclass
+class Result:
+    """What a metric says of a video.
+
+    Attributes:
+        values: measure -> a finite number, or a sentence that says why there is none.
+        arrays: name -> array for measures over sets of videos; kept on disk, so keep them small.
+    """
+
+    values: dict[str, float | str]
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+class Watcher(Protocol):
+    """A metric at work on one video."""
+
+    def see(self, frame: np.ndarray) -> None:
+        """Take the next frame, uint8 (H, W, 3) RGB; it may be shared with other metrics: do not write to it."""
+
+    def result(self) -> Result:
+        """After the last frame."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What metrics are built with.
+
+    Attributes:
+        weights: where files of weights are looked up.
+        device: a torch device, such as "cpu" or "cuda:0".
+        batch: frames that go through a network together.
+    """
+
+    weights: Weights = field(default_factory=Weights)
+    device: str = "cpu"
+    batch: int = 16
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """For a metric without options."""
+
+
+class Metric(ABC):
+    """A family of measures that share their work on a video.
+
+    Attributes:
+        name: by which it is asked for.
+        measures: the columns that it fills for each video; may be empty if it measures sets only.
+        weights: names in weights.toml of the files that it needs.
+        reads_caption: a value depends on the prompt too.
+        surrogate: "" or why its values must not be set beside published ones.
+        Options: its settings, a frozen dataclass with defaults; `--set NAME.KEY=VALUE`.
+    """
+
+    name: ClassVar[str]
+    measures: ClassVar[tuple[str, ...]] = ()
+    weights: ClassVar[tuple[str, ...]] = ()
+    reads_caption: ClassVar[bool] = False
+    surrogate: ClassVar[str] = ""
+    Options: ClassVar[type] = NoOptions
+
+    def __init__(self, tools: Tools, options: Mapping[str, Any] | None = None) -> None:
+        self.tools = tools
+        self.options: Any = from_mapping(self.Options, dict(options or {}), f"metric {self.name}")
+
+    @abstractmethod
+    def watch(self, clip: Clip) -> Watcher:
+        """Begin with a video; networks are loaded at the first call, not before."""
+
+    def pool(self, measure: str, scores: pd.DataFrame) -> float:
+        """One number for a folder, from the rows that have one; VBench weights some measures by frames."""
+        return float(scores[measure].mean())
+
+    def over_sets(self, sets: Sequence[VideoSet]) -> list[SetValue]:
+        """Measures over the videos of a prompt, such as diversity; none unless a metric has some."""
+        return []
+
+
+@dataclass(frozen=True)
+class VideoSet:
+    """The videos of one prompt, sorted by seed and name: score rows and the arrays that the metric left of each.
+
+    A video whose arrays are missing (it did not decode, say) is not in it, and counts in `missing`.
+    """
+
+    prompt: str
+    rows: pd.DataFrame
+    arrays: list[dict[str, np.ndarray]]
+    missing: int = 0
+
+
+@dataclass(frozen=True)
+class SetValue:
+    """A measure of a set: a finite number, or a sentence that says why there is none; `n` videos went in."""
+
+    prompt: str
+    measure: str
+    value: float | str
+    n: int

@@ -1,0 +1,1 @@
+"""Metrics of videos, a family a file; `alice_repro.evaluation.registry` names them."""

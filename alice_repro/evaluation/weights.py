@@ -1,0 +1,116 @@
+"""Files of public weights: what they are called, where they come from, their checksum, and where they lie here.
+
+Nothing is downloaded unless asked (`fetch`), and no file is read whose checksum is known and differs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from alice_repro.config import from_mapping
+from alice_repro.errors import UserError, unknown_name
+from alice_repro.files import read_toml, sha256_file
+
+REGISTRY = Path(__file__).with_name("weights.toml")
+FOLDER = "ALICE_REPRO_WEIGHTS"
+
+
+class MissingWeights(UserError):
+    """A file of weights is not here; the message says where it comes from and where it is looked for."""
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A public file of weights.
+
+    Attributes:
+        name: as metrics call it.
+        file: its usual file name.
+        source: address to download it from, or "" if a person has to get it.
+        sha256: of the whole file, or its beginning; "" where no publisher states one.
+        licence: as its publisher states it.
+        what: the network, in words.
+    """
+
+    name: str
+    file: str
+    what: str
+    licence: str
+    source: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where weights lie.
+
+    Attributes:
+        folder: searched by the usual file names; $ALICE_REPRO_WEIGHTS or ~/.cache/alice_repro/weights if not given.
+        files: name -> path, for files that are called otherwise.
+    """
+
+    folder: Path | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in self.files:
+            weight_file(name)
+
+    def place(self, name: str) -> Path:
+        """Where a file of weights is looked for, there or not."""
+        if name in self.files:
+            return Path(self.files[name])
+        default = os.environ.get(FOLDER) or Path.home() / ".cache" / "alice_repro" / "weights"
+        return Path(self.folder or default) / weight_file(name).file
+
+    def path(self, name: str) -> Path:
+        """A file of weights, its checksum verified.
+
+        Raises:
+            MissingWeights: it is not here.
+            UserError: no such name, or another checksum than its publisher's.
+        """
+        known, path = weight_file(name), self.place(name)
+        if not path.is_file():
+            where = f"get it from {known.source}" if known.source else "ask its authors for it"
+            raise MissingWeights(f"weights {name} ({known.what}) are not at {path}: {where}, or name a file of yours")
+        if not _sha256(path, path.stat().st_mtime_ns).startswith(known.sha256):
+            raise UserError(f"{path}: not the published {known.file}: its sha256 does not begin with {known.sha256}")
+        return path
+
+    def sha256(self, name: str) -> str:
+        """Checksum of the file that is here.
+
+        Raises:
+            as `path` does.
+        """
+        path = self.path(name)
+        return _sha256(path, path.stat().st_mtime_ns)
+
+
+@cache
+def weight_files() -> dict[str, WeightFile]:
+    """All public files of weights that metrics know, by name."""
+    return {
+        name: from_mapping(WeightFile, {"name": name, **row}, REGISTRY) for name, row in read_toml(REGISTRY).items()
+    }
+
+
+def weight_file(name: str) -> WeightFile:
+    """One of them.
+
+    Raises:
+        UserError: no such name.
+    """
+    if name not in weight_files():
+        raise unknown_name("weights", name, weight_files())
+    return weight_files()[name]
+
+
+@cache
+def _sha256(path: Path, _changed: int) -> str:
+    return sha256_file(path)
