@@ -88,7 +88,7 @@ train: $(READY) ## train one student by a method: METHOD=dfd (a recipe), TEACHER
 	$(IN_VENV) alice-repro distil $(METHOD) --teacher $(TEACHER) --seed $(SEED) --clips $(CLIPS) $(OPTIONS)
 
 compare-methods: $(READY) ## add the runs that the ledger of methods lacks (ARMS, SEEDS, TEACHERS); tables, figures, verdicts
-	$(IN_VENV) alice-repro compare $(OPTIONS) $(if $(ARMS),--arms $(ARMS)) --teachers $(TEACHERS) --seeds $(SEEDS)
+	$(IN_VENV) alice-repro compare-methods $(OPTIONS) $(if $(ARMS),--arms $(ARMS)) --teachers $(TEACHERS) --seeds $(SEEDS)
 
 bench-methods: $(READY) ## what an update of each method costs here: seconds, evaluations, memory
 	$(IN_VENV) alice-repro bench-methods --scale $(SCALE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -35,6 +36,11 @@ RecipeSettings = Annotated[
     tuple[str, ...],
     tyro.conf.UseAppendAction,
     tyro.conf.arg(name="set", metavar="KEY=VALUE", help="Change a setting of the recipe. Repeatable."),
+]
+MetricSettings = Annotated[
+    tuple[str, ...],
+    tyro.conf.UseAppendAction,
+    tyro.conf.arg(name="set", metavar="METRIC.KEY=VALUE", help="Change a setting of a metric. Repeatable."),
 ]
 Teachers = tuple[str, ...]
 
@@ -107,7 +113,7 @@ def distil(
     run(method, scale, teacher, seed, clips, settings, cores)
 
 
-def compare(
+def compare_methods(
     scale: str = "lab",
     arms: tuple[str, ...] = (),
     teachers: Teachers = ("trained", "exact"),
@@ -285,23 +291,64 @@ def evaluate(
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")],
     /,
     out: Path,
-    captions: Path | None = None,
-    world: bool = True,
+    metrics: str = "vbench-custom",
+    prompts: str | None = None,
+    weights: Path | None = None,
+    device: str = "cpu",
+    batch: int = 16,
+    settings: MetricSettings = (),
 ) -> None:
-    """Measure a folder of videos, whoever made them.
+    """Measure a folder of videos, whoever made them: first what was found, then the scores with 95 % intervals.
+
+    Call it again after an interruption and it goes on, video by video. Leaves with 3 if a video or a metric could not
+    be measured; each has its row and its reason.
 
     Args:
-        folder: mp4 files.
-        out: score table (CSV), a row per video.
-        captions: table with columns video, caption; FOLDER/captions.csv if not given.
-        world: the captions are of the lab's world. If not, only what needs no truth and no weights is measured.
+        folder: mp4, mov, webm, mkv, avi or gif files, and all below; or one file.
+        out: folder of the tables: scores.csv, summary.csv, sets.csv, inventory.csv.
+        metrics: names or groups with commas between; `alice-repro metrics` lists them.
+        prompts: a CSV (columns video, caption), a JSON ({video: prompt}), "names" (prompt-3.mp4) or "none"; if not
+            given, FOLDER/captions.csv, else the names.
+        weights: folder of the public weights; $ALICE_REPRO_WEIGHTS or ~/.cache/alice_repro/weights if not given.
+        device: cpu or cuda.
+        batch: frames that go through a network together.
     """
-    from alice_repro.evaluation.index import measures
-    from alice_repro.workflow.scoring import score_arm
+    from alice_repro.evaluation.evaluate import evaluate as run
+    from alice_repro.evaluation.evaluate import show
+    from alice_repro.evaluation.metric import Tools
+    from alice_repro.evaluation.registry import parse_settings
+    from alice_repro.evaluation.weights import Weights
 
-    scores = score_arm(folder, out, world, captions)
-    print(scores[measures(scores)].mean(numeric_only=True).round(4).to_string())
-    print(f"{len(scores)} videos: {out}")
+    names = [name.strip() for name in metrics.split(",") if name.strip()]
+    tools = Tools(Weights(weights), device, batch)
+    found = run(folder, names, out, prompts=prompts, tools=tools, options=parse_settings(settings))
+    print(show(found))
+    print(f"{len(found.scores)} videos: {out}/scores.csv")
+    if not found.complete:
+        sys.exit(1 if found.faults else 3)
+
+
+def metrics() -> None:
+    """List the metrics, what each needs, and the groups."""
+    from alice_repro.evaluation.registry import describe
+
+    print(describe())
+
+
+def compare(
+    a: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="A")],
+    b: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="B")],
+    /,
+) -> None:
+    """Compare two evaluations: paired differences a measure with intervals, and which are beyond noise.
+
+    Args:
+        a: folder of `evaluate`, or a score table.
+        b: the other.
+    """
+    from alice_repro.evaluation.paired import compare as run
+
+    print(run(a, b).show())
 
 
 def lab_teacher(
@@ -399,13 +446,15 @@ VERBS: tuple[Callable[..., None], ...] = (
     reproduce,
     reference,
     distil,
-    compare,
+    compare_methods,
     training_clips,
     train,
     train_interpolator,
     sample,
     export,
     evaluate,
+    metrics,
+    compare,
     lab_teacher,
     lab_experts,
     validate_oracle,
@@ -431,6 +480,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader (head, less) has seen enough; nothing is left to be flushed to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Exception as error:
         if debug:
             traceback.print_exc()

@@ -449,15 +449,20 @@ def _load(cls: type, path: Path, overrides: tuple[str, ...]) -> Any:
     return from_mapping(cls, values, path.name)
 
 
+def toml_value(text: str) -> Any:
+    """A TOML value; text that is not TOML is taken as a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
 def _override(values: dict[str, Any], override: str, source: str) -> None:
     """Set one dotted key to a TOML value; text that is not TOML is taken as a string."""
     key, separator, text = override.partition("=")
     if not separator:
         raise UserError(f"setting {override!r} must have the form key=value")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
+    value = toml_value(text)
     *parents, last = key.split(".")
     table: Any = values
     for part in [*parents, last]:

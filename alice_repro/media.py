@@ -9,6 +9,8 @@ temporal flickering) come out equal to the last digit.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -29,36 +31,97 @@ class VideoError(UserError):
     """A video file that cannot be read whole; the message names the file."""
 
 
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a file says of its video, and its first frame shows.
+
+    Attributes:
+        fps: frames a second on average; 0 if the file does not say.
+        frames: as announced; 0 if it does not say. Never trust it: count what decodes.
+        height, width: of a frame as shown, after `rotation`, in pixels.
+        rotation: degrees counterclockwise by which frames are turned to be shown.
+        codec, pixel_format: in FFmpeg's words.
+        bits: of a colour component.
+    """
+
+    fps: float
+    frames: int
+    height: int
+    width: int
+    rotation: int
+    codec: str
+    pixel_format: str
+    bits: int
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """Look at a video file as far as its first frame.
+
+    Raises `VideoError` if the file is missing or empty, holds no video, or no frame decodes.
+    """
+    path = Path(path)
+    with _opened(path) as (container, stream):
+        frame = next(container.decode(stream), None)
+        if frame is None:
+            raise VideoError(f"{path}: holds no decodable frame")
+        turned = frame.rotation % 180 != 0
+        height, width = (frame.width, frame.height) if turned else (frame.height, frame.width)
+        components = frame.format.components
+        return VideoInfo(
+            fps=float(stream.average_rate or 0),
+            frames=stream.frames,
+            height=height,
+            width=width,
+            rotation=frame.rotation,
+            codec=stream.codec_context.name,
+            pixel_format=frame.format.name,
+            bits=max((component.bits for component in components), default=8),
+        )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """A file and its first video stream; whatever goes wrong in reading it is a `VideoError` that names it."""
+    if not path.is_file():
+        raise VideoError(f"{path}: no such video file")
+    if path.stat().st_size == 0:
+        raise VideoError(f"{path}: the file is empty")
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise VideoError(f"{path}: holds no video stream")
+            yield container, container.streams.video[0]
+    except (av.FFmpegError, OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise VideoError(f"{path}: does not decode as a video ({why})") from error
+
+
 def iter_frames(path: str | Path) -> Iterator[np.ndarray]:
-    """Yield the frames of a video one by one, each uint8 (H, W, 3) RGB, holding one frame at a time.
+    """Yield the frames of a video one by one, each uint8 (H, W, 3) RGB as shown, holding one frame at a time.
+
+    Frames that the file wants turned (a phone held upright) are turned, as OpenCV does.
 
     Raises `VideoError` if the file is missing, does not decode, has no frame, changes its frame size, or
     holds fewer frames than it announces (a truncated file is an error, not a short clip). The last check can
     only come after the last frame: consume the iterator before trusting what it gave.
     """
     path = Path(path)
-    if not path.is_file():
-        raise VideoError(f"{path}: no such video file")
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise VideoError(f"{path}: holds no video stream")
-            stream = container.streams.video[0]
-            count, end, shape = 0, None, None
-            for frame in container.decode(stream):
-                if frame.is_corrupt:  # the decoder patched what it could not decode, and goes on
-                    raise VideoError(f"{path}: frame {count} is damaged; make the file again")
-                image = frame.to_ndarray(format="rgb24")
-                shape = shape or image.shape
-                if image.shape != shape:
-                    raise VideoError(f"{path}: frame size changes from {shape[:2]} to {image.shape[:2]}")
-                count, end = count + 1, _frame_end(frame, stream) or end
-                yield image
-            if count == 0:
-                raise VideoError(f"{path}: holds no decodable frame")
-            _require_whole(path, container, stream, count, end)
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(f"{path}: does not decode as a video ({error})") from error
+    with _opened(path) as (container, stream):
+        count, end, shape = 0, None, None
+        for frame in container.decode(stream):
+            if frame.is_corrupt:  # the decoder patched what it could not decode, and goes on
+                raise VideoError(f"{path}: frame {count} is damaged; make the file again")
+            image = frame.to_ndarray(format="rgb24")
+            if frame.rotation:
+                image = np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
+            shape = shape or image.shape
+            if image.shape != shape:
+                raise VideoError(f"{path}: frame size changes from {shape[:2]} to {image.shape[:2]}")
+            count, end = count + 1, _frame_end(frame, stream) or end
+            yield image
+        if count == 0:
+            raise VideoError(f"{path}: holds no decodable frame")
+        _require_whole(path, container, stream, count, end)
 
 
 def read_video(path: str | Path) -> np.ndarray:

@@ -23,6 +23,8 @@ VIDEO_SUFFIXES = (".mp4", ".webm", ".mov", ".mkv", ".avi", ".gif")
 REQUIRED_COLUMNS = ("video", "caption")
 OPTIONAL_COLUMNS = ("prompt_id", "seed", "arm", "run")
 SCORE_COLUMNS = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)
+# What a decode tells of a video; empty where it did not decode. Only the evaluator of any folder fills them.
+TECHNICAL_COLUMNS = ("frames", "fps", "height", "width")
 REASON_SUFFIX = "_reason"
 _INTEGER_COLUMNS = ("seed", "run")
 
@@ -47,9 +49,12 @@ def read_caption_table(path: str | Path, extra: Collection[str] = ()) -> pd.Data
     that is not an integer.
     """
     path = Path(path)
-    table = _read_csv(path)
+    return check_caption_table(path, _read_csv(path), allowed=(*SCORE_COLUMNS, *extra))
+
+
+def check_caption_table(path: Path, table: pd.DataFrame, allowed: Collection[str]) -> pd.DataFrame:
+    """A caption table of text as `read_caption_table` gives it; `path` is for messages, `allowed` its columns."""
     _require_columns(path, table)
-    allowed = (*SCORE_COLUMNS, *extra)
     for name in table.columns:
         if name not in allowed:
             raise unknown_name(f"column in {path}:", str(name), allowed)
@@ -100,7 +105,8 @@ def index_videos(folder: str | Path, captions: str | Path | pd.DataFrame | None 
 
 def measures(scores: pd.DataFrame) -> list[str]:
     """Names of the measures in a score table, in its order."""
-    return [name for name in scores.columns if name not in SCORE_COLUMNS and not str(name).endswith(REASON_SUFFIX)]
+    others = (*SCORE_COLUMNS, *TECHNICAL_COLUMNS)
+    return [name for name in scores.columns if name not in others and not str(name).endswith(REASON_SUFFIX)]
 
 
 def write_scores(path: str | Path, scores: pd.DataFrame) -> None:
@@ -125,7 +131,7 @@ def read_scores(path: str | Path) -> pd.DataFrame:
     scores = _read_csv(path)
     _require_columns(path, scores, SCORE_COLUMNS)
     scores = _with_integers(path, scores)
-    for name in measures(scores):
+    for name in [*measures(scores), *(name for name in TECHNICAL_COLUMNS if name in scores)]:
         try:
             scores[name] = np.array([float(cell) if cell else np.nan for cell in scores[name]], dtype=np.float64)
         except ValueError as error:
@@ -145,7 +151,7 @@ def check_scores(path: str | Path, scores: pd.DataFrame) -> None:
         raise UserError(f"{path}: a column stands twice: {_some(scores.columns[scores.columns.duplicated()])}")
     _require_unique(path, scores["video"])
     names = measures(scores)
-    if not names:
+    if not names and not set(TECHNICAL_COLUMNS) <= set(scores.columns):
         raise UserError(f"{path}: a score table needs a measure beside {', '.join(SCORE_COLUMNS)}")
     stray = [c for c in scores.columns if c.endswith(REASON_SUFFIX) and c.removesuffix(REASON_SUFFIX) not in names]
     if stray:

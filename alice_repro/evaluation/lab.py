@@ -1,4 +1,4 @@
-"""The lab protocol: a folder of mp4 files and a caption table in, one score row per video out. It reads nothing else.
+"""The lab protocol: what the oracle's measurement of a clip says in a score row, and mode coverage of many.
 
 Columns are the primary endpoint and its parts, the oracle's defect scores, the attributes as seen (one column per
 value, so that its mean is the mode's frequency), and the VBench-named dimensions for which the lab's world has truth.
@@ -8,70 +8,39 @@ by the oracle. Names that end in ``_world`` are ours.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-import alice_repro.media as media
 from alice_repro.errors import UserError
-from alice_repro.evaluation.index import (
-    OPTIONAL_COLUMNS,
-    REASON_SUFFIX,
-    SCORE_COLUMNS,
-    VideoRow,
-    index_videos,
-    write_scores,
-)  # fmt: skip
-from alice_repro.evaluation.vbench import temporal_flickering
-from alice_repro.files import atomic_write_text, sha256_file
-from alice_repro.progress import track
 from alice_repro.statistics import Estimate, proportion_interval
-from alice_repro.world import oracle, tracking, trajectory
 from alice_repro.world.captions import parse_caption
-from alice_repro.world.oracle import BACKGROUND_STYLES, DEFECT_MEASURES, Measurement, measure
+from alice_repro.world.oracle import BACKGROUND_STYLES, DEFECT_MEASURES, Measurement
 from alice_repro.world.scene import ATTRIBUTES, applies
 from alice_repro.world.trajectory import STILL
 
-NO_TRUTH = "not testable here (the lab's world has no truth for it)"
-NOT_TESTABLE = {
-    name: NO_TRUTH
-    for name in (
-        "subject_consistency", "background_consistency", "motion_smoothness", "aesthetic_quality", "imaging_quality",
-        "human_action", "spatial_relationship", "scene", "appearance_style", "temporal_style", "overall_consistency",
-    )
-}  # fmt: skip
 RARE_MODE = ("hue", "rose")
 
 
-def score_video(path: str | Path, caption: str) -> dict[str, float | str]:
-    """Measures of one video, with ``<measure>_reason`` beside each that is missing.
-
-    Raises:
-        VideoError: the file does not decode; the message names it.
-        UserError: the frames or the caption are not of the lab's world; the message names the file.
-    """
-    frames = media.read_video(path)
-    try:
-        seen = measure(frames, caption)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-    return score_measurement(seen, caption) | {"temporal_flickering": temporal_flickering(frames)}
+# What `score_measurement` gives, in its order, and VBench's own formula.
+LAB_MEASURES = (
+    "endpoint", "correct", "sound", "object_class", "color", "motion", "overall_consistency_world", "dynamic_degree",
+    "multiple_objects", "motion_smoothness_world", "saturation_error",
+    *(f"style_{style}" for style in BACKGROUND_STYLES),
+    *(f"{kind}_{name}" for name in DEFECT_MEASURES for kind in ("defect", "flag")),
+    *(f"{attribute}_{mode}" for attribute, probabilities in ATTRIBUTES.items() for mode in probabilities),
+    "temporal_flickering",
+)  # fmt: skip
 
 
 def score_measurement(seen: Measurement, caption: str) -> dict[str, float | str]:
-    """The oracle's part of a score row."""
+    """The oracle's part of a score row: numbers, and reasons where the clip does not admit one."""
     wanted = parse_caption(caption)
     row: dict[str, float | str] = {}
 
     def put(name: str, value: float | bool | None, reason: str) -> None:
-        row[name] = float("nan") if value is None else float(value)
-        if value is None:
-            row[name + REASON_SUFFIX] = reason
+        row[name] = reason if value is None else float(value)
 
     row["endpoint"], row["correct"], row["sound"] = float(seen.endpoint), float(seen.correct), float(seen.sound)
     row["object_class"], row["color"] = float(seen.shape_correct), float(seen.colour_correct)
@@ -94,41 +63,6 @@ def score_measurement(seen: Measurement, caption: str) -> dict[str, float | str]
         for mode in probabilities:
             put(f"{attribute}_{mode}", None if value is None else value == mode, reason)
     return row
-
-
-def evaluate_folder(folder: str | Path, captions_csv: str | Path, out_csv: str | Path) -> pd.DataFrame:
-    """Score every video of a folder and write the score table.
-
-    Rows are kept in ``<out_csv>.rows.jsonl`` as they are made: a run that is cut short goes on from there, and a
-    video whose content, caption and oracle are unchanged is not measured again, whatever its name.
-
-    Returns:
-        the score table, rows in the order of the caption table.
-    """
-    out_csv = Path(out_csv)
-    videos = index_videos(folder, captions_csv)
-    cache_path = out_csv.with_name(out_csv.name + ".rows.jsonl")
-    known = _read_rows(cache_path)
-    out_csv.parent.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
-    kept: dict[str, dict[str, Any]] = {}
-    with cache_path.open("a", encoding="utf-8") as file:
-        for video in track(videos, f"scores of {Path(folder).name}"):
-            key = f"{sha256_file(video.path)} {oracle_version()} {video.caption}"
-            if key not in known:
-                known[key] = score_video(video.path, video.caption)
-                file.write("\n" + _line(key, known[key]))
-                file.flush()
-            kept[key] = known[key]
-            rows.append(_identity(video) | known[key])
-    scores = pd.DataFrame(rows)
-    for name in OPTIONAL_COLUMNS:
-        if name not in scores:
-            scores[name] = pd.NA if name in ("seed", "run") else ""
-    scores = scores[[*SCORE_COLUMNS, *(name for name in scores.columns if name not in SCORE_COLUMNS)]]
-    write_scores(out_csv, scores)
-    atomic_write_text(cache_path, "\n".join(_line(key, row) for key, row in kept.items()) + "\n")
-    return scores
 
 
 @dataclass(frozen=True)
@@ -210,34 +144,7 @@ def mode_coverage(scores: pd.DataFrame, n_boot: int = 1000, seed: int = 0) -> Mo
     )  # fmt: skip
 
 
-@cache
-def oracle_version() -> str:
-    """Checksum of what decides a row: the oracle's code and thresholds, and this file."""
-    files = (oracle.__file__, tracking.__file__, trajectory.__file__, oracle.CONSTANTS, __file__)
-    return "-".join(sha256_file(path)[:8] for path in files)
-
-
 def _distance(counts: np.ndarray, truth: np.ndarray) -> np.ndarray:
     total = counts.sum(axis=-1, keepdims=True)
     share = np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
     return np.abs(share - truth).sum(axis=-1) / 2
-
-
-def _identity(video: VideoRow) -> dict[str, Any]:
-    return {"video": video.video, "caption": video.caption} | video.columns
-
-
-def _line(key: str, row: dict[str, float | str]) -> str:
-    return json.dumps({"key": key, "row": {name: None if value != value else value for name, value in row.items()}})
-
-
-def _read_rows(path: Path) -> dict[str, dict[str, Any]]:
-    """Rows of an earlier run; a line that a kill cut short is measured again."""
-    known = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        known[entry["key"]] = {name: float("nan") if v is None else v for name, v in entry["row"].items()}
-    return known

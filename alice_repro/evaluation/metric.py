@@ -7,9 +7,13 @@ as small arrays.
 
 from __future__ import annotations
 
+import hashlib
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -17,7 +21,8 @@ import numpy as np
 import pandas as pd
 
 from alice_repro.config import from_mapping
-from alice_repro.evaluation.weights import Weights
+from alice_repro.evaluation.weights import MissingWeights, Weights
+from alice_repro.files import sha256_file
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,10 @@ class Metric(ABC):
         name: by which it is asked for.
         measures: the columns that it fills for each video; may be empty if it measures sets only.
         weights: names in weights.toml of the files that it needs.
+        code: modules beside its own whose source decides its values.
         reads_caption: a value depends on the prompt too.
+        weighted_by: measure -> column of the scores ("frames") that weighs it in a folder's number, where the official
+            package does so; the plain mean otherwise.
         surrogate: "" or why its values must not be set beside published ones.
         Options: its settings, a frozen dataclass with defaults; `--set NAME.KEY=VALUE`.
     """
@@ -98,7 +106,9 @@ class Metric(ABC):
     name: ClassVar[str]
     measures: ClassVar[tuple[str, ...]] = ()
     weights: ClassVar[tuple[str, ...]] = ()
+    code: ClassVar[tuple[str, ...]] = ()
     reads_caption: ClassVar[bool] = False
+    weighted_by: ClassVar[Mapping[str, str]] = {}
     surrogate: ClassVar[str] = ""
     Options: ClassVar[type] = NoOptions
 
@@ -110,9 +120,28 @@ class Metric(ABC):
     def watch(self, clip: Clip) -> Watcher:
         """Begin with a video; networks are loaded at the first call, not before."""
 
-    def pool(self, measure: str, scores: pd.DataFrame) -> float:
-        """One number for a folder, from the rows that have one; VBench weights some measures by frames."""
-        return float(scores[measure].mean())
+    @cached_property
+    def identity(self) -> str:
+        """What decides a value beside the video: code, options, weights."""
+        sources = [sys.modules[type(self).__module__], *(import_module(name) for name in self.code)]
+        parts = [sha256_file(str(module.__file__)) for module in sources]
+        parts += [repr(self.options), *(f"{name} {self._weights_sha256(name)}" for name in self.weights)]
+        return f"{self.name} {hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}"
+
+    @property
+    def missing_weights(self) -> list[str]:
+        """Which of its files of weights are not here, each with where to get it."""
+        return [why for why in (self._absent(name) for name in self.weights) if why]
+
+    def _absent(self, name: str) -> str:
+        try:
+            self.tools.weights.path(name)
+        except MissingWeights as error:
+            return str(error)
+        return ""
+
+    def _weights_sha256(self, name: str) -> str:
+        return "absent" if self._absent(name) else self.tools.weights.sha256(name)
 
     def over_sets(self, sets: Sequence[VideoSet]) -> list[SetValue]:
         """Measures over the videos of a prompt, such as diversity; none unless a metric has some."""

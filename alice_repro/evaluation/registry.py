@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
+from alice_repro.config import toml_value
 from alice_repro.errors import UserError, unknown_name
 from alice_repro.evaluation.metric import Metric, Tools
 
 # name -> class in alice_repro.evaluation.metrics
 METRICS = {
+    "lab": "lab.Lab",
     "temporal_flickering": "temporal_flickering.TemporalFlickering",
 }
 # What the official package calls custom input, without the dimensions that need a prompt.
@@ -40,6 +42,34 @@ def build_metrics(
     if stray:
         raise UserError(f"settings of {stray[0]}, which is not among the metrics {', '.join(wanted)}")
     return [_class(name)(tools, options.get(name)) for name in wanted]
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """{metric: {key: value}} from words such as "camera.ddof=1".
+
+    Raises:
+        UserError: a word of another form, or an unknown metric.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for word in settings:
+        path, equals, text = word.partition("=")
+        name, dot, key = path.partition(".")
+        if not (equals and dot and key):
+            raise UserError(f"setting {word!r}: write METRIC.KEY=VALUE, such as camera.ddof=1")
+        if name not in METRICS:
+            raise unknown_name("metric", name, METRICS)
+        found.setdefault(name, {})[key] = toml_value(text)
+    return found
+
+
+def describe() -> str:
+    """All metrics with the first line of their description and what they need; then the groups."""
+    lines = []
+    for name in METRICS:
+        cls = _class(name)
+        needs = f" Needs {', '.join(cls.weights)}." if cls.weights else ""
+        lines.append(f"{name:<24}{(cls.__doc__ or '').strip().splitlines()[0]}{needs}")
+    return "\n".join(lines + [f"{name:<24}{', '.join(members)}" for name, members in GROUPS.items()])
 
 
 def _class(name: str) -> type[Metric]:

@@ -1,5 +1,4 @@
-"""VBench: the temporal-flickering measure, and how dimension scores become totals (constants beside this
-file).
+"""VBench: how dimension scores become totals (constants beside this file).
 
 The official scorer puts 0 for a dimension that was not measured and says nothing. Here a total with a missing
 dimension is an interval: whatever the missing score may be, the total lies between its ends.
@@ -8,40 +7,16 @@ dimension is an interval: whatever the missing score may be, the total lies betw
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from alice_repro.errors import UserError, unknown_name
 from alice_repro.files import read_toml
 
 CONSTANTS = Path(__file__).with_name("vbench_constants.toml")
-
-
-def temporal_flickering(frames: Iterable[np.ndarray]) -> float:
-    """VBench's temporal flickering of one video: 1 = static; VBench averages it over videos.
-
-    (255 - m) / 255, m being the mean over successive frames of their mean absolute difference, in float32 as
-    the official code has it. Any motion lowers it: official results use prompts for static scenes and drop
-    clips that move, which this function leaves to its caller.
-
-    Args: frames: two or more uint8 (H, W, 3) RGB frames of one size, as `media.iter_frames` streams them.
-    """
-    differences = []
-    previous = None
-    for frame in frames:
-        if previous is not None:
-            change = np.maximum(frame, previous) - np.minimum(frame, previous)
-            # OpenCV's channel order: the float32 sum rounds in that order, the last digits need it.
-            differences.append(np.mean(change[..., ::-1].astype(np.float32, order="C")))
-        previous = frame
-    if not differences:
-        raise UserError("temporal flickering needs two frames or more")
-    return (255.0 - np.mean(differences).item()) / 255.0
 
 
 class Interval(NamedTuple):

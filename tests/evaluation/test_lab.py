@@ -10,8 +10,10 @@ import pytest
 
 from alice_repro.errors import UserError
 from alice_repro.evaluation import lab
+from alice_repro.evaluation.evaluate import evaluate
 from alice_repro.evaluation.index import measures, read_scores
-from alice_repro.media import VideoError, write_video
+from alice_repro.media import write_video
+from alice_repro.workflow.scoring import score_arm
 from alice_repro.world.captions import all_captions
 from alice_repro.world.clips import draw_scene, make_clip
 from alice_repro.world.oracle import MOTIONS
@@ -31,10 +33,15 @@ def folder(tmp_path_factory):
     return root
 
 
+def score(videos, place):
+    """Scores of a folder by the captions that lie in another, where the tables go too."""
+    return evaluate(videos, ["lab"], place / "scores", prompts=place / "captions.csv").scores
+
+
 @pytest.fixture(scope="module")
 def scores(folder):
-    lab.evaluate_folder(folder, folder.parent / "captions.csv", folder.parent / "scores.csv")
-    return read_scores(folder.parent / "scores.csv")
+    score(folder, folder.parent)
+    return read_scores(folder.parent / "scores" / "scores.csv")
 
 
 def test_clean_videos_reach_the_endpoint(scores):
@@ -48,17 +55,12 @@ def test_clean_videos_reach_the_endpoint(scores):
     assert (scores.loc[~collides, "multiple_objects_reason"] == "the caption names one object").all()
 
 
-def test_what_the_world_has_no_truth_for_is_not_invented(scores):
-    assert "aesthetic_quality" in lab.NOT_TESTABLE and "imaging_quality" in lab.NOT_TESTABLE
-    assert not set(measures(scores)) & set(lab.NOT_TESTABLE)
-
-
 def test_shuffled_captions_drop_to_chance(folder, scores, tmp_path):
     table = pd.read_csv(folder.parent / "captions.csv")
     order = np.random.default_rng(5).permutation(len(table))
     table["caption"] = table["caption"].to_numpy()[order]
     table.to_csv(tmp_path / "captions.csv", index=False)
-    shuffled = lab.evaluate_folder(folder, tmp_path / "captions.csv", tmp_path / "scores.csv")
+    shuffled = score(folder, tmp_path)
     assert scores["correct"].mean() >= 0.95
     assert shuffled["correct"].mean() <= 0.1
     assert shuffled["object_class"].mean() == pytest.approx(1 / 3, abs=0.25)
@@ -73,58 +75,27 @@ def test_renamed_videos_score_the_same(folder, scores, tmp_path):
         shutil.copy(folder / name, tmp_path / "videos" / f"other_{5 - i}.mp4")
     table["video"] = [f"other_{5 - i}.mp4" for i in range(6)]
     table.to_csv(tmp_path / "captions.csv", index=False)
-    renamed = lab.evaluate_folder(tmp_path / "videos", tmp_path / "captions.csv", tmp_path / "scores.csv")
+    renamed = score(tmp_path / "videos", tmp_path)
     pd.testing.assert_frame_equal(
         renamed[measures(renamed)], scores[measures(renamed)].head(6), check_exact=True, check_dtype=False
     )
 
 
-def test_only_what_changed_is_measured_again(folder, scores, tmp_path, monkeypatch):
-    videos, table = tmp_path / "videos", pd.read_csv(folder.parent / "captions.csv").head(4)
-    videos.mkdir()
-    for name in table["video"]:
-        shutil.copy(folder / name, videos / name)
-    table.to_csv(tmp_path / "captions.csv", index=False)
-    measured = []
-    original = lab.score_video
-
-    def counted(path, caption):
-        measured.append(path.name)
-        if path.name == "002.mp4" and len(measured) == 3:
-            raise KeyboardInterrupt
-        return original(path, caption)
-
-    monkeypatch.setattr(lab, "score_video", counted)
-    arguments = (videos, tmp_path / "captions.csv", tmp_path / "scores.csv")
-    with pytest.raises(KeyboardInterrupt):
-        lab.evaluate_folder(*arguments)
-    assert not (tmp_path / "scores.csv").exists()
-    with (tmp_path / "scores.csv.rows.jsonl").open("a") as file:
-        file.write('\n{"key": "cut sho')  # as a kill leaves it
-    lab.evaluate_folder(*arguments)
-    assert measured == ["000.mp4", "001.mp4", "002.mp4", "002.mp4", "003.mp4"]
-    shutil.copy(videos / "000.mp4", videos / "001.mp4")
-    measured.clear()
-    again = lab.evaluate_folder(*arguments)
-    assert measured == ["001.mp4"] and again["correct"].tolist() == [1, 0, 1, 1]
-
-
-def test_a_video_that_does_not_decode_is_named(folder, tmp_path):
-    videos = tmp_path / "videos"
-    videos.mkdir()
-    content = (folder / "000.mp4").read_bytes()
-    (videos / "broken.mp4").write_bytes(content[: len(content) // 2])
-    (tmp_path / "captions.csv").write_text("video,caption\nbroken.mp4,a red ball falls in the studio\n")
-    with pytest.raises(VideoError, match="broken.mp4"):
-        lab.evaluate_folder(videos, tmp_path / "captions.csv", tmp_path / "scores.csv")
-    assert not (tmp_path / "scores.csv").exists()
-
-
-def test_a_caption_of_another_world_is_named(folder, tmp_path):
+def test_a_caption_of_another_world_is_a_reason(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "videos", ignore=lambda _, names: [n for n in names if n != "000.mp4"])
     (tmp_path / "captions.csv").write_text("video,caption\n000.mp4,a cat on a sofa\n")
-    with pytest.raises(UserError, match=r"000\.mp4.*a cat on a sofa"):
-        lab.evaluate_folder(tmp_path / "videos", tmp_path / "captions.csv", tmp_path / "scores.csv")
+    row = score(tmp_path / "videos", tmp_path).iloc[0]
+    assert np.isnan(row["endpoint"]) and "a cat on a sofa" in row["endpoint_reason"]
+
+
+def test_the_workflow_stops_at_a_video_that_does_not_decode(folder, tmp_path):
+    content = (folder / "000.mp4").read_bytes()
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "broken.mp4").write_bytes(content[: len(content) // 2])
+    (tmp_path / "videos" / "captions.csv").write_text("video,caption\nbroken.mp4,a red ball falls in the studio\n")
+    with pytest.raises(UserError, match="broken.mp4"):
+        score_arm(tmp_path / "videos", tmp_path / "scores.csv", world=True)
+    assert not (tmp_path / "scores.csv").exists()
 
 
 def drawn_scores(n: int, probabilities: dict[str, dict[str, float]], seed: int = 0) -> pd.DataFrame:

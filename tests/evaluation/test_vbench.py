@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from alice_repro.errors import UserError
-from alice_repro.evaluation.vbench import normalise, suite, temporal_flickering, total
+from alice_repro.evaluation.metrics.temporal_flickering import temporal_flickering
+from alice_repro.evaluation.vbench import normalise, suite, total
 from alice_repro.media import iter_frames
 
 DIMENSIONS = list(suite("vbench").dimensions)

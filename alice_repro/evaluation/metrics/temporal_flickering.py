@@ -5,16 +5,33 @@ Official results are of prompts for static scenes, with clips that move dropped;
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
+from alice_repro.errors import UserError
 from alice_repro.evaluation.metric import Clip, Metric, Result, Watcher
 
 
-class TemporalFlickering(Metric):
+def temporal_flickering(frames: Iterable[np.ndarray]) -> float:
     """(255 - m) / 255, m: the mean over successive frames of their mean absolute difference; 1 = static.
 
     In float32, in OpenCV's order of channels, as the official code has it: equal to it in every digit.
+
+    Args:
+        frames: two or more uint8 (H, W, 3) RGB frames of one size.
     """
+    watcher = _Watcher()
+    for frame in frames:
+        watcher.see(frame)
+    value = watcher.result().values["temporal_flickering"]
+    if isinstance(value, str):
+        raise UserError(f"temporal flickering {value}")
+    return value
+
+
+class TemporalFlickering(Metric):
+    """The metric `temporal_flickering`."""
 
     name = "temporal_flickering"
     measures = ("temporal_flickering",)
