@@ -23,7 +23,7 @@ OPTIONS = --scale $(SCALE) $(foreach pair,$(SET),--set '$(pair)')
 # Another environment that is active in the shell must not leak into this one.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH CONDA_PREFIX PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup test test-slow lint audit lab lab-teacher reference train compare-methods bench-methods bench-interpolation reproduce-table4 reproduce-figure1 smoke clean-results
+.PHONY: help setup test test-slow lint audit lab lab-teacher reference train interpolation compare-methods bench-methods bench-interpolation reproduce-table4 reproduce-figure1 smoke clean-results
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -86,6 +86,9 @@ reference: $(READY) ## add training runs to the committed record (SEEDS, TEACHER
 
 train: $(READY) ## train one student by a method: METHOD=dfd (a recipe), TEACHER, SEED, CLIPS
 	$(IN_VENV) alice-repro distil $(METHOD) --teacher $(TEACHER) --seed $(SEED) --clips $(CLIPS) $(OPTIONS)
+
+interpolation: $(READY) ## AVD's frame interpolation: quality with and without, time saved (METHOD, TEACHER, SEED, CLIPS)
+	$(IN_VENV) alice-repro interpolation $(METHOD) --teacher $(TEACHER) --seed $(SEED) --clips $(CLIPS) $(OPTIONS)
 
 compare-methods: $(READY) ## add the runs that the ledger of methods lacks (ARMS, SEEDS, TEACHERS); tables, figures, verdicts
 	$(IN_VENV) alice-repro compare-methods $(OPTIONS) $(if $(ARMS),--arms $(ARMS)) --teachers $(TEACHERS) --seeds $(SEEDS)

@@ -87,7 +87,11 @@ def test_intervals_resample_prompts_and_not_videos(tmp_path):
 def test_shares_have_intervals_of_shares():
     table = pd.DataFrame({"prompt_id": [f"p{i // 2}" for i in range(20)], "caption": "", "video": range(20)})
     always = pooled(table.assign(moves=1.0), "moves")
-    assert always.value == 1 and always.high == pytest.approx(1) and always.low == pytest.approx(proportion_interval(10, 10).low)
+    assert (
+        always.value == 1
+        and always.high == pytest.approx(1)
+        and always.low == pytest.approx(proportion_interval(10, 10).low)
+    )
     once = pooled(table.assign(moves=[1.0] + [0.0] * 19), "moves")
     assert once.value == 0.05 and once.low == 0 and 0.05 < once.high < 0.5
     alone = pooled(table.assign(prompt_id="", caption="", moves=[1.0] + [0.0] * 19), "moves")

@@ -1,0 +1,85 @@
+"""Verbs that check what is printed, and what things cost here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from alice_repro.verbs.arguments import Settings, chosen_scale
+
+
+def audit(
+    papers: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[PAPER ...]")] = (),
+    /,
+    table: int | None = None,
+    json: bool = False,
+    fail_on: Literal["fatal", "major", "minor"] | None = None,
+    my_table: Path | None = None,
+    out: Path | None = None,
+) -> None:
+    """Check every published number on paper, in seconds: a summary here, a page with all computations in a folder.
+
+    Leaves with 0 whatever is found, unless --fail-on is given.
+
+    Args:
+        papers: alice, avd, dfd; all if none is named.
+        table: only what speaks of the table of this number.
+        json: print all entries as JSON instead; nothing is written unless --out is given.
+        fail_on: leave with 1 if something at least as severe does not hold.
+        my_table: run the same rules over a record of your own (TOML; notebooks/audit/my_table.toml).
+        out: folder for the page (HTML) and the entries (JSON); results/audit if not given.
+    """
+    from alice_repro.audit.command import run
+
+    sys.exit(run(papers, table, json, fail_on, my_table, out))
+
+
+def bench_methods(scale: str = "lab", teacher: str = "trained", updates: int = 9) -> None:
+    """Print what an update of each method costs on this machine: seconds, network evaluations, memory, ratios.
+
+    Args:
+        scale: a preset.
+        teacher: trained or exact.
+        updates: of each stage of a recipe.
+    """
+    from alice_repro.models.loading import quiet_libraries
+    from alice_repro.workflow.bench import bench_methods as run
+
+    quiet_libraries()
+    run(scale, teacher, updates)
+
+
+def bench_interpolation(
+    scale: str = "lab",
+    short_steps: int = 2,
+    repeats: int = 10,
+    out: Path = Path("results/bench"),
+    interpolator: Path | None = None,
+    settings: Settings = (),
+) -> None:
+    """Measure what frame interpolation saves of a student's sampling time, beside what its operations predict.
+
+    Args:
+        scale: a preset.
+        short_steps: steps at half the frame rate.
+        repeats: pairs of runs, with and without.
+        out: folder for interpolation.csv and its manifest.
+        interpolator: folder of a trained one; an untrained one costs the same.
+    """
+    from alice_repro.models.loading import quiet_libraries
+    from alice_repro.workflow.bench_interpolation import as_table
+    from alice_repro.workflow.bench_interpolation import bench_interpolation as run
+
+    quiet_libraries()
+    print("interpolated / full rate, one run; measured: mean of paired runs with its 95 % interval")
+    print(as_table(run(chosen_scale(scale, settings), short_steps, repeats, out, interpolator)))
+
+
+VERBS = (
+    audit,
+    bench_methods,
+    bench_interpolation,
+)
