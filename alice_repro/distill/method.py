@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from alice_repro.config import Recipe, Stage, from_mapping
+from alice_repro.config import Recipe, Stage
 from alice_repro.flow.noise import ClipNoise
 from alice_repro.models.velocity import Velocity
+from alice_repro.strict import from_mapping
 
 Term = Callable[[], tuple[torch.Tensor, dict[str, float]]]
 

@@ -20,9 +20,9 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import pandas as pd
 
-from alice_repro.config import from_mapping
 from alice_repro.evaluation.weights import MissingWeights, Weights
 from alice_repro.files import sha256_file
+from alice_repro.strict import from_mapping
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from alice_repro.config import toml_value
 from alice_repro.errors import UserError, unknown_name
 from alice_repro.evaluation.metric import Metric, Tools
+from alice_repro.strict import toml_value
 
 # name -> class in alice_repro.evaluation.metrics
 METRICS = {

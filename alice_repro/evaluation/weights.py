@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from alice_repro.config import from_mapping
 from alice_repro.errors import UserError, unknown_name
 from alice_repro.files import read_toml, sha256_file
+from alice_repro.strict import from_mapping
 
 REGISTRY = Path(__file__).with_name("weights.toml")
 FOLDER = "ALICE_REPRO_WEIGHTS"

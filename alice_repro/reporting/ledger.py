@@ -16,11 +16,12 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from alice_repro.config import Recipe, Scale, as_settings
+from alice_repro.config import Recipe, Scale
 from alice_repro.errors import UserError
 from alice_repro.evaluation.index import measures, read_scores
 from alice_repro.files import atomic_path, read_json, write_json
 from alice_repro.manifest import read_manifest
+from alice_repro.strict import as_settings
 
 # The parts of a scale that a run and its scores depend on.
 _PARTS = ("model", "teacher", "prompts", "data", "sampling")

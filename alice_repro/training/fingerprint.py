@@ -7,10 +7,11 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from alice_repro.config import Recipe, Scale, as_settings
+from alice_repro.config import Recipe, Scale
 from alice_repro.data.training_clips import SAMPLES
 from alice_repro.files import sha256_file, sha256_folder
 from alice_repro.models.loading import TeacherParts
+from alice_repro.strict import as_settings
 
 
 def fingerprint(scale: Scale, recipe: Recipe, teacher: str, parts: TeacherParts, seed: int, samples: Path) -> str:

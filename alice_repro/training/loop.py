@@ -21,7 +21,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 
-from alice_repro.config import Recipe, Scale, Stage, as_settings
+from alice_repro.config import Recipe, Scale, Stage
 from alice_repro.data.training_clips import SAMPLES, TrainingClips
 from alice_repro.distill.method import Batch
 from alice_repro.distill.method import Progress as Done
@@ -32,6 +32,7 @@ from alice_repro.manifest import write_manifest
 from alice_repro.progress import Progress, log
 from alice_repro.sampling.few_step import few_step_times
 from alice_repro.sampling.scheduler import trained_scheduler
+from alice_repro.strict import as_settings
 from alice_repro.training.checkpoint import (
     check_finite,
     load_checkpoint,

@@ -13,9 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from alice_repro.config import Recipe, Scale, as_settings, load_scale, resolve, split_settings
+from alice_repro.config import Recipe, Scale, load_scale, resolve, split_settings
 from alice_repro.errors import unknown_name
 from alice_repro.models.source import locate
+from alice_repro.strict import as_settings
 from alice_repro.workflow.layout import (
     CHECKOUT,
     TEACHER_ARMS,

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from fabricate import better, outcomes, score_table
 
-from alice_repro.config import ClaimInArms, Comparison, as_settings, load_recipe, load_scale
+from alice_repro.config import ClaimInArms, Comparison, load_recipe, load_scale
 from alice_repro.errors import UserError
 from alice_repro.files import write_json
 from alice_repro.reporting import comparison
@@ -19,6 +19,7 @@ from alice_repro.reporting.comparison_claims import judge_claims
 from alice_repro.reporting.comparison_sheets import equal_evaluations, equal_updates, speed
 from alice_repro.reporting.ledger import Run, has_run, read_ledger
 from alice_repro.reporting.methods import write_claims, write_figures, write_tables
+from alice_repro.strict import as_settings
 from alice_repro.verdicts import Verdict
 
 ARMS = {"dmd2": ("recipe=dmd2",), "dfd": ("recipe=dfd",), "avd": ("recipe=avd",)}
