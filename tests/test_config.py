@@ -13,7 +13,6 @@ from alice_repro.config import (
     PromptConfig,
     Recipe,
     Stage,
-    as_settings,
     load_lab_experts_recipe,
     load_lab_teacher_recipe,
     load_recipe,
@@ -22,7 +21,7 @@ from alice_repro.config import (
     split_settings,
 )
 from alice_repro.errors import UserError
-from alice_repro.strict import from_mapping
+from alice_repro.strict import as_settings, from_mapping
 
 SCALES = sorted(path.stem for path in (PACKAGE / "scales").glob("*.toml"))
 RECIPES = method_recipes()
