@@ -12,10 +12,17 @@ from alice_repro.evaluation.metric import Metric, Tools
 # name -> class in alice_repro.evaluation.metrics
 METRICS = {
     "temporal_flickering": "temporal_flickering.TemporalFlickering",
+    "diversity_clip": "diversity.ClipDiversity",
+    "diversity_dino": "diversity.DinoDiversity",
+    "surrogate_diversity": "diversity.SurrogateDiversity",
+    "colour": "colour.Colour",
+    "motion": "motion.Motion",
 }
 # What the official package calls custom input, without the dimensions that need a prompt.
 GROUPS = {
     "vbench-custom": ("temporal_flickering",),
+    # DFD B.3.1
+    "diversity": ("diversity_clip", "diversity_dino"),
 }
 
 
