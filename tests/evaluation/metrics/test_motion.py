@@ -164,3 +164,18 @@ def test_shares_move_by_their_defect_and_by_no_other(table):
     assert likeness["frozen"] < 0.1 * likeness["clean"]
     for kind in ("flicker", "colour_drift", "oversaturated"):
         assert likeness[kind] == pytest.approx(likeness["clean"], rel=0.5), kind
+
+
+@pytest.mark.slow
+def test_stillness_was_set_on_clips_of_known_truth():
+    """After an mp4 file: 1 % of the pairs of clean clips are nearly frozen, and 88 % of those of frozen ones."""
+    from alice_repro.world.validation import CALIBRATION_SEED, _clips, through_file
+
+    found = {}
+    for defect in (None, "frozen"):
+        clips = [
+            through_file(make_clip(draw_scene(caption, CALIBRATION_SEED, index, defect)).frames)
+            for caption, index, _ in _clips(defect, CALIBRATION_SEED, 60)
+        ]
+        found[defect] = np.mean([motion(clip)["frozen_share"] for clip in clips])
+    assert found[None] == pytest.approx(0.010, abs=0.002) and found["frozen"] == pytest.approx(0.88, abs=0.01)
