@@ -1,6 +1,7 @@
 """Diversity of the videos of a prompt by the features of a network (DFD B.3.1): CLIP, DINO, and two surrogates.
 
-DFD uses CLIP ViT-L and DINO "v2 ViT-Large" (it cites DINOv3) with 8 seeds a prompt. Its text does not give the
+DFD uses CLIP ViT-L and DINO "v2 ViT-Large" (it cites DINOv3) with 8 videos a prompt; with fewer the mean over pairs
+has the same expectation and more noise, and ``n`` of a value says how many there were. Its text does not give the
 number of frames, the preprocessing, or what the "Per-frame" columns are; here these are settings. What a value means
 depends on the network: values of different networks, or of other settings, do not compare.
 """
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 FITS = ("crop", "squash")
-SEEDS = 8  # videos a prompt, by DFD's protocol
 SURROGATE = "features of {} trained on ImageNet, neither CLIP nor DINO: do not set beside published values"
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 

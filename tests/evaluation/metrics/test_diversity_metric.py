@@ -127,6 +127,17 @@ def test_missing_weights_are_told(tmp_path, monkeypatch):
         Weights(files={"mobilenet-v2": path}).path("mobilenet-v2")
 
 
+def test_weights_are_found_in_a_package_unless_the_folder_has_them(tmp_path, monkeypatch):
+    inside = weight_file("mobilenet-v2").package
+    (tmp_path / inside).parent.mkdir(parents=True)
+    (tmp_path / inside.split("/")[0] / "__init__.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert Weights(tmp_path).place("mobilenet-v2") == tmp_path / inside
+    (tmp_path / "mobilenet_v2-b0353104.pth").touch()
+    assert Weights(tmp_path).place("mobilenet-v2") == tmp_path / "mobilenet_v2-b0353104.pth"
+    assert Weights(tmp_path).place("dinov2-vitl14") == tmp_path / "dinov2-large/model.safetensors"
+
+
 @pytest.mark.parametrize("load, name", [(load_mobilenet, "MobileNetV2"), (load_efficientnet, "EfficientNet-Lite0")])
 def test_weights_of_something_else_are_told(load, name, tmp_path):
     path = tmp_path / "wrong.pth"

@@ -19,6 +19,7 @@ from alice_repro.world.clips import draw_scene, make_clip
 def values(metric: Metric, frames: np.ndarray, fps: float = 8.0) -> dict[str, float | str]:
     watcher = metric.watch(Clip("a.mp4", Path("a.mp4"), None, fps, *frames[0].shape[:2]))
     for frame in frames:
+        frame.flags.writeable = False  # metrics share frames
         watcher.see(frame)
     return watcher.result().values
 
