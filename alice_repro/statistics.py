@@ -14,6 +14,7 @@ Everything is in the unit of its input; multiply an `Estimate` by 100 with `scal
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -63,6 +64,20 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> Estimate:
         return Estimate(float(values[0]), np.nan, np.nan, 1)
     half = student_quantile(0.5 + level / 2, n - 1) * values.std(ddof=1) / np.sqrt(n)
     return Estimate(float(values.mean()), float(values.mean() - half), float(values.mean() + half), n)
+
+
+def median_interval(values: ArrayLike, level: float = 0.95) -> Estimate:
+    """Median with the interval between order statistics that holds it with at least this probability.
+
+    For any distribution of independent values: the k-th smallest and k-th largest of n, k as large as the binomial
+    distribution allows. Needs 6 values for 95 %; with fewer, low and high are NaN.
+    """
+    values = np.sort(_finite(values, "values"))
+    n = len(values)
+    below = np.cumsum([math.comb(n, k) for k in range(n)]) / 2.0**n  # P(at most k of n lie below the median)
+    k = int(np.sum(below <= (1 - level) / 2))
+    low, high = (values[k - 1], values[n - k]) if k else (np.nan, np.nan)
+    return Estimate(float(np.median(values)), float(low), float(high), n)
 
 
 def student_quantile(probability: float, df: float) -> float:

@@ -14,10 +14,19 @@ from alice_repro.strict import toml_value
 METRICS = {
     "lab": "lab.Lab",
     "temporal_flickering": "temporal_flickering.TemporalFlickering",
+    "diversity_clip": "diversity.ClipDiversity",
+    "diversity_dino": "diversity.DinoDiversity",
+    "surrogate_diversity_mobilenet": "diversity.MobileNetDiversity",
+    "surrogate_diversity_efficientnet": "diversity.EfficientNetDiversity",
+    "colour": "colour.Colour",
+    "motion": "motion.Motion",
 }
 # What the official package calls custom input, without the dimensions that need a prompt.
 GROUPS = {
     "vbench-custom": ("temporal_flickering",),
+    # DFD B.3.1
+    "diversity": ("diversity_clip", "diversity_dino"),
+    "surrogate-diversity": ("surrogate_diversity_mobilenet", "surrogate_diversity_efficientnet"),
 }
 
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from alice_repro.errors import UserError, unknown_name
@@ -34,6 +35,7 @@ class WeightFile:
         sha256: of the whole file, or its beginning; "" where no publisher states one.
         licence: as its publisher states it.
         what: the network, in words.
+        package: "NAME/FILE" if a package of the registry carries the file: FILE in the folder of the module NAME.
     """
 
     name: str
@@ -42,6 +44,7 @@ class WeightFile:
     licence: str
     source: str = ""
     sha256: str = ""
+    package: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,10 @@ class Weights:
         """Where a file of weights is looked for, there or not."""
         if name in self.files:
             return Path(self.files[name])
+        known = weight_file(name)
         default = os.environ.get(FOLDER) or Path.home() / ".cache" / "alice_repro" / "weights"
-        return Path(self.folder or default) / weight_file(name).file
+        path = Path(self.folder or default) / known.file
+        return path if path.is_file() else _in_package(known.package) or path
 
     def path(self, name: str) -> Path:
         """A file of weights, its checksum verified.
@@ -76,7 +81,9 @@ class Weights:
         """
         known, path = weight_file(name), self.place(name)
         if not path.is_file():
-            where = f"get it from {known.source}" if known.source else "ask its authors for it"
+            ways = [f"get it from {known.source}"] if known.source else []
+            ways += [f"install the package {known.package.split('/')[0].replace('_', '-')}"] if known.package else []
+            where = ", ".join(ways or ["ask its authors for it"])
             raise MissingWeights(f"weights {name} ({known.what}) are not at {path}: {where}, or name a file of yours")
         if not _sha256(path, path.stat().st_mtime_ns).startswith(known.sha256):
             raise UserError(f"{path}: not the published {known.file}: its sha256 does not begin with {known.sha256}")
@@ -109,6 +116,13 @@ def weight_file(name: str) -> WeightFile:
     if name not in weight_files():
         raise unknown_name("weights", name, weight_files())
     return weight_files()[name]
+
+
+def _in_package(place: str) -> Path | None:
+    """A file that an installed package carries; the package is found, not imported."""
+    module, _, file = place.partition("/")
+    found = find_spec(module) if module else None
+    return Path(found.origin).parent / file if found and found.origin else None
 
 
 @cache

@@ -6,14 +6,14 @@ alone, so a loss takes tensors and callables and never a network class.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
 from torch import nn
 
 from alice_repro.flow.guidance import guide
-from alice_repro.flow.schedule import velocity_from_x0
+from alice_repro.flow.schedule import velocity_from_x0, x0_from_velocity
 from alice_repro.models.exact import posterior_mean
 
 
@@ -122,3 +122,18 @@ class Counted:
     def __call__(self, x_t: torch.Tensor, t: torch.Tensor, caption: torch.Tensor) -> torch.Tensor:
         self.spent += self.evaluations * len(x_t)
         return self.field(x_t, t, caption)
+
+
+class Watched:
+    """A field that shows ``see(t, x0)`` the clean clips (B, C, T, h, w) that each of its calls predicts, x_t - t v.
+
+    In place of a field in any sampler, whose clips stay the same. All clips of a call share their time.
+    """
+
+    def __init__(self, field: Velocity, see: Callable[[float, torch.Tensor], None]) -> None:
+        self.field, self.see, self.evaluations = field, see, field.evaluations
+
+    def __call__(self, x_t: torch.Tensor, t: torch.Tensor, caption: torch.Tensor) -> torch.Tensor:
+        v = self.field(x_t, t, caption)
+        self.see(float(t[0]), x0_from_velocity(x_t, v, t))
+        return v
