@@ -23,7 +23,7 @@ OPTIONS = --scale $(SCALE) $(foreach pair,$(SET),--set '$(pair)')
 # Another environment that is active in the shell must not leak into this one.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH CONDA_PREFIX PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup test test-slow lint audit lab lab-teacher reference train interpolation compare-methods bench-methods bench-interpolation reproduce-table4 reproduce-figure1 smoke clean-results
+.PHONY: help setup test test-slow lint audit lab lab-teacher reference train interpolation compare-methods bench-methods bench-interpolation bench-sampling reproduce-table4 reproduce-figure1 smoke clean-results
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -98,6 +98,9 @@ bench-methods: $(READY) ## what an update of each method costs here: seconds, ev
 
 bench-interpolation: $(READY) ## time sampling with and without frame interpolation, beside the predicted FLOPs
 	$(IN_VENV) alice-repro bench-interpolation $(OPTIONS)
+
+bench-sampling: $(READY) ## time the teacher's 50 steps against a student's few, beside the predicted FLOPs
+	$(IN_VENV) alice-repro bench-sampling $(OPTIONS)
 
 reproduce-table4: $(READY) ## train, sample and measure; print Table 4 of Alice with the verdicts
 	$(REPRODUCE) table04 $(OPTIONS)

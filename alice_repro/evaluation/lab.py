@@ -26,7 +26,7 @@ RARE_MODE = ("hue", "rose")
 # What `score_measurement` gives, in its order, and VBench's own formula.
 LAB_MEASURES = (
     "endpoint", "correct", "sound", "object_class", "color", "motion", "overall_consistency_world", "dynamic_degree",
-    "multiple_objects", "motion_smoothness_world", "saturation_error",
+    "multiple_objects", "instance_preservation_world", "motion_smoothness_world", "saturation_error",
     *(f"style_{style}" for style in BACKGROUND_STYLES),
     *(f"{kind}_{name}" for name in DEFECT_MEASURES for kind in ("defect", "flag")),
     *(f"{attribute}_{mode}" for attribute, probabilities in ATTRIBUTES.items() for mode in probabilities),
@@ -48,6 +48,8 @@ def score_measurement(seen: Measurement, caption: str) -> dict[str, float | str]
     row["dynamic_degree"] = float(seen.travel > STILL)
     collides = wanted.motion == "collide"
     put("multiple_objects", seen.multiple_objects if collides else None, "the caption names one object")
+    # VBench-2.0 asks a vision-language model whether objects keep their number; here the oracle knows.
+    row["instance_preservation_world"] = float("vanish" not in seen.flags and (not collides or seen.multiple_objects))
     smoothness = None if seen.roughness is None else 1.0 / (1.0 + seen.roughness)
     put("motion_smoothness_world", smoothness, "the object is not seen in three frames running")
     error = None if seen.saturation is None else abs(seen.saturation)

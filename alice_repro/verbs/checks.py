@@ -78,8 +78,40 @@ def bench_interpolation(
     print(as_table(run(chosen_scale(scale, settings), short_steps, repeats, out, interpolator)))
 
 
+def bench_sampling(
+    scale: str = "lab",
+    repeats: int = 10,
+    clips: int = 1,
+    steps: tuple[int, ...] = (1, 2, 4, 8),
+    student: Path | None = None,
+    device: str = "cpu",
+    out: Path = Path("results/bench"),
+    settings: Settings = (),
+) -> None:
+    """Time the teacher, students of a few steps and the decoder in one run, beside what their operations predict.
+
+    The measured form of Alice's Tables 9 and 10 and of AVD's time columns: seconds a clip, evaluations, memory.
+
+    Args:
+        scale: a preset.
+        repeats: rounds in which all samplers take their turn.
+        clips: sampled together.
+        steps: of the students.
+        student: folder of a student's transformer; the teacher's weights cost the same.
+        device: cpu or cuda.
+        out: folder for sampling.csv and its manifest.
+    """
+    from alice_repro.models.loading import quiet_libraries
+    from alice_repro.workflow.bench_sampling import as_table
+    from alice_repro.workflow.bench_sampling import bench_sampling as run
+
+    quiet_libraries()
+    print(as_table(run(chosen_scale(scale, settings), out, repeats, clips, steps, student, device)))
+
+
 VERBS = (
     audit,
     bench_methods,
     bench_interpolation,
+    bench_sampling,
 )
