@@ -79,9 +79,8 @@ class Ballot:
                 self._record("shown", rater, pair.id, first=first)
             pair = self._pairs[self._open[rater][-1]]
             number = len(self._done[rater]) + 1
-            ahead = len(self._open[rater]) - 1 + self._left(rater)
             answers = dict(self._answers[rater, pair.id])
-            return Task(pair, self._first[rater, pair.id], answers, number, number + ahead)
+            return Task(pair, self._first[rater, pair.id], answers, number, max(number, self._total(rater)))
 
     def vote(self, rater: str, pair: str, criterion: str, choice: str) -> None:
         """Keep an answer. `choice`: "1", "2", "tie", or "skip" (cannot judge), which ends the pair.
@@ -195,20 +194,24 @@ class Ballot:
 
     def _due_check(self, rater: str) -> Pair | None:
         """An attention check, once in each block of `check_every` comparisons, at a random place in the block."""
-        every = self.study.check_every
-        if not every:
-            return None
         seen = self._seen(rater)
         compared = sum(self._pairs[pair].kind == COMPARISON for pair in seen)
-        block, place = divmod(compared, every)
-        due = block + (place > self.study.rank("check", rater, str(block)) % every)
-        if len(seen) - compared >= due:
+        if len(seen) - compared >= self._checks_by(rater, compared):
             return None
         unseen = [p for p in self.study.pairs if p.kind != COMPARISON and p.id not in seen]
         return min(unseen, key=lambda p: self.study.rank("order", rater, p.id), default=None)
 
-    def _left(self, rater: str) -> int:
-        """How many pairs will follow the open one."""
-        waiting = len(self._waiting(rater))
+    def _checks_by(self, rater: str, compared: int) -> int:
+        """How many checks are due before the comparison after the first `compared`."""
         every = self.study.check_every
-        return waiting + (waiting // every if every else 0)
+        if not every:
+            return 0
+        block, place = divmod(compared, every)
+        due = block + (place > self.study.rank("check", rater, str(block)) % every)
+        return min(due, len(self._pairs) - len(self._comparisons))
+
+    def _total(self, rater: str) -> int:
+        """How many pairs the rater will have seen in the end, by what is known now."""
+        seen = sum(self._pairs[pair].kind == COMPARISON for pair in self._seen(rater))
+        compared = seen + len(self._waiting(rater))
+        return compared + self._checks_by(rater, max(compared - 1, 0))

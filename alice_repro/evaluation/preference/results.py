@@ -172,5 +172,3 @@ def _cells(name: str, value: Estimate | None) -> dict[str, float | None]:
 
 def _cell(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-

@@ -37,8 +37,8 @@ SCHEMA = 1
 CRITERIA = {
     "overall": "Which video is better?",
     "quality": "Which video looks better?",
-    "motion": "In which video are the movements more natural?",
-    "alignment": "Which video shows better what the text says?",
+    "motion": "Which video moves more naturally?",
+    "alignment": "Which video fits the text better?",
 }
 """What raters are asked. AVD asked for visual quality and alignment with the prompt; Alice does not say."""
 LONGEST_NAME = 40

@@ -93,7 +93,7 @@ function together() {
 function mark(i, how) {
   if (!task || loaded[i]) return;
   loaded[i] = how;
-  if (how === "broken") tell("A video does not play in this browser. Press S (cannot judge) to go on.");
+  if (how === "broken") tell("A video does not play in this browser. Skip this pair to go on.");
   together();
 }
 
