@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -13,11 +12,10 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from alice_repro.errors import UserError
-from alice_repro.evaluation.index import index_videos, read_caption_table
+from alice_repro.evaluation.index import index_videos
+from alice_repro.evaluation.prompts import CAPTIONS, prompt_of_name, read_prompts
 
-CAPTIONS = "captions.csv"
 COMPARISON, IDENTICAL, PLANTED = "comparison", "identical", "planted"
-_NUMBERED = re.compile(r"^(?P<caption>.+)-(?P<seed>\d+)$")  # VBench's names: "a red ball falls-3.mp4"
 
 
 @dataclass(frozen=True)
@@ -71,32 +69,38 @@ def arm_names(folders: Sequence[str | Path]) -> dict[str, Path]:
     raise UserError(f"a folder is given twice: {', '.join(map(str, folders))}")
 
 
-def videos_of(folder: Path, captions: str | Path | None = None) -> pd.DataFrame:
+def videos_of(folder: Path, prompts: str | Path | None = None) -> tuple[pd.DataFrame, list[str]]:
     """Table of a folder's videos: video, prompt_id ("" if unknown), caption, seed (nullable integer).
 
-    Captions come from `captions`, else from captions.csv in the folder, else from the file names, in which a number
-    after the last hyphen is the seed, as in VBench's names.
+    Args:
+        prompts: as for `read_prompts`: a caption table, "names", or None for the folder's own table, else the names.
+
+    Returns:
+        the table, and a line for each video that only the folder or only the caption table has.
 
     Raises:
-        UserError: see `index_videos`.
+        UserError: no videos, a malformed caption table, or one that names none of the videos.
     """
-    table = captions or (folder / CAPTIONS if (folder / CAPTIONS).is_file() else None)
-    if table is not None:
-        known = read_caption_table(table)
-        index_videos(folder, known)
-        seeds = known["seed"] if "seed" in known else pd.array([pd.NA] * len(known), dtype="Int64")
-        prompt_id = known["prompt_id"] if "prompt_id" in known else ""
-        return known[["video", "caption"]].assign(prompt_id=prompt_id, seed=seeds)
-    rows = []
-    for row in index_videos(folder):
-        name = PurePosixPath(row.video)
-        found = _NUMBERED.match(name.stem)
-        caption, seed = (found["caption"], int(found["seed"])) if found else (name.stem, pd.NA)
+    there = [row.video for row in index_videos(folder)]
+    known, _ = read_prompts(prompts, folder)
+    if known is None:
         # Folders below the arm's (one a dimension) keep equal captions apart.
-        prompt_id = (name.parent / caption).as_posix()
-        rows.append({"video": row.video, "caption": caption, "prompt_id": prompt_id, "seed": seed})
-    table = pd.DataFrame(rows)
-    return table.assign(seed=table["seed"].astype("Int64"))
+        rows = []
+        for video in there:
+            found = prompt_of_name(video)
+            prompt_id = (PurePosixPath(video).parent / found["caption"]).as_posix()
+            rows.append({"video": video, "prompt_id": prompt_id, **found})
+        table = pd.DataFrame(rows)
+        return table.assign(seed=table["seed"].astype("Int64")), []
+    missing, bare = (sorted(x - y) for x, y in ((set(known["video"]), set(there)), (set(there), set(known["video"]))))
+    if len(missing) == len(known):
+        raise UserError(f"{folder}: its caption table names none of its videos, but for example {missing[0]}")
+    lines = [f"{folder.name}/{name}: is not there" for name in missing]
+    lines += [f"{folder.name}/{name}: has no caption" for name in bare]
+    known = known[known["video"].isin(there)].reset_index(drop=True)
+    seeds = known["seed"] if "seed" in known else pd.array([pd.NA] * len(known), dtype="Int64")
+    prompt_id = known["prompt_id"] if "prompt_id" in known else ""
+    return known[["video", "caption"]].assign(prompt_id=prompt_id, seed=seeds), lines
 
 
 def match_arms(tables: Mapping[str, pd.DataFrame], only_first: bool = False) -> tuple[list[Pair], list[str]]:
@@ -154,28 +158,33 @@ def _with_prompts(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]
 
 def _match(first: str, left: pd.DataFrame, second: str, right: pd.DataFrame) -> tuple[list[Pair], list[str]]:
     pairs, unmatched = [], []
-    there = {prompt: rows for prompt, rows in right.groupby("prompt", sort=False)}
-    here = {prompt: rows for prompt, rows in left.groupby("prompt", sort=False)}
+    here, there = _by_prompt(left), _by_prompt(right)
     for prompt, rows in here.items():
-        others = there.get(prompt)
-        if others is None:
+        if prompt not in there:
             unmatched.append(f"{prompt!r}: not in {second}")
             continue
-        joined = _join(rows.sort_values("video"), others.sort_values("video"))
+        joined = _join(rows, there[prompt])
         for x, y, seed in joined:
             a, b = Side(first, x["video"]), Side(second, y["video"])
             pairs.append(Pair(pair_id(COMPARISON, prompt, a, b), prompt, x["caption"].strip(), seed, a, b))
-        left_over = len(rows) + len(others) - 2 * len(joined)
+        left_over = len(rows) + len(there[prompt]) - 2 * len(joined)
         if left_over:
             unmatched.append(f"{prompt!r}: {left_over} videos of {first} or {second} have no partner")
     unmatched += [f"{prompt!r}: not in {first}" for prompt in there if prompt not in here]
     return pairs, unmatched
 
 
-def _join(rows: pd.DataFrame, others: pd.DataFrame) -> list[tuple[dict, dict, int | None]]:
+def _by_prompt(table: pd.DataFrame) -> dict[str, list[dict]]:
+    """The rows of each prompt, by the videos' names; prompts in the table's order."""
+    rows: dict[str, list[dict]] = {prompt: [] for prompt in table["prompt"]}
+    for row in table.sort_values("video").to_dict("records"):
+        rows[row["prompt"]].append(row)
+    return rows
+
+
+def _join(rows: list[dict], others: list[dict]) -> list[tuple[dict, dict, int | None]]:
     """Rows of one prompt, joined by seed if all have one, else in the order of their names."""
-    if rows["seed"].notna().all() and others["seed"].notna().all():
-        by_seed = {int(row["seed"]): row for row in others.to_dict("records")}
-        records = [row for row in rows.to_dict("records") if int(row["seed"]) in by_seed]
-        return [(row, by_seed[int(row["seed"])], int(row["seed"])) for row in records]
-    return [(x, y, None) for x, y in zip(rows.to_dict("records"), others.to_dict("records"), strict=False)]
+    if all(pd.notna(row["seed"]) for row in (*rows, *others)):
+        by_seed = {int(row["seed"]): row for row in others}
+        return [(row, by_seed[int(row["seed"])], int(row["seed"])) for row in rows if int(row["seed"]) in by_seed]
+    return [(x, y, None) for x, y in zip(rows, others, strict=False)]

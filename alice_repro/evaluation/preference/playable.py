@@ -22,19 +22,19 @@ def make_playable(source: str | Path, target: str | Path) -> None:
     Raises:
         VideoError: the file does not decode whole; the message names it.
     """
-    source, target = Path(source), Path(target)
-    if _is_plain(source):
+    info = media.probe(source)
+    # Whether it turns with the file's rotation is up to the browser, so turned videos are encoded as they are shown.
+    if info.codec == "h264" and info.pixel_format in ("yuv420p", "yuvj420p") and not info.rotation:
         for _ in media.iter_frames(source):  # a file that breaks off is found here, not in front of a rater
             pass
-        _copy_stream(source, target)
+        _copy_stream(Path(source), Path(target))
     else:
-        frames, fps = _frames(source)
-        media.write_video(target, _even(frames), fps)
+        media.write_video(target, _even(media.read_video(source)), info.fps or _FALLBACK_FPS)
 
 
 def make_damaged(source: str | Path, target: str | Path, seed: int) -> None:
     """Write a version of a video that nobody can prefer: coarse blocks, frames in a random order."""
-    frames, fps = _frames(Path(source))
+    frames, fps = media.read_video(source), media.probe(source).fps or _FALLBACK_FPS
     height, width = frames.shape[1:3]
     size = (_DAMAGED_WIDTH, max(2, round(_DAMAGED_WIDTH * height / width)))
     coarse = (max(1, size[0] // _BLOCK), max(1, size[1] // _BLOCK))
@@ -42,16 +42,6 @@ def make_damaged(source: str | Path, target: str | Path, seed: int) -> None:
     small = [cv2.resize(frames[i], coarse, interpolation=cv2.INTER_AREA) for i in order]
     blocks = np.stack([cv2.resize(image, size, interpolation=cv2.INTER_NEAREST) for image in small])
     media.write_video(target, _even(blocks), fps)
-
-
-def _is_plain(source: Path) -> bool:
-    """Whether this is 8-bit H.264 with 4:2:0 chroma, which every browser plays."""
-    try:
-        with av.open(str(source)) as container:
-            context = container.streams.video[0].codec_context
-            return context.name == "h264" and context.pix_fmt in ("yuv420p", "yuvj420p")
-    except (av.FFmpegError, OSError, IndexError):
-        return False  # decoding says what is wrong
 
 
 def _copy_stream(source: Path, target: Path) -> None:
@@ -69,16 +59,6 @@ def _copy_stream(source: Path, target: Path) -> None:
             if packet.dts is not None:
                 packet.stream = out
                 copy.mux(packet)
-
-
-def _frames(source: Path) -> tuple[np.ndarray, float]:
-    """All frames (T, H, W, 3), turned as the file says, and frames a second."""
-    frames = media.read_video(source)
-    with av.open(str(source)) as container:
-        stream = container.streams.video[0]
-        fps = float(stream.average_rate or stream.guessed_rate or _FALLBACK_FPS)
-        turn = next(container.decode(stream)).rotation
-    return np.rot90(frames, k=turn // 90, axes=(1, 2)), fps
 
 
 def _even(frames: np.ndarray) -> np.ndarray:

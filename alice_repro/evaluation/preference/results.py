@@ -125,8 +125,11 @@ def agreement_table(votes: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for criterion, here in votes.groupby("criterion", sort=False):
-        units = [(group["choice"].map(_ANSWERS).tolist(), group["prompt"].iloc[0]) for _, group in here.groupby("pair")]
-        ratings, prompts = zip(*units, strict=True)
+        units: dict[str, list[int]] = {}
+        for pair, answer in zip(here["pair"], here["choice"].map(_ANSWERS), strict=True):
+            units.setdefault(pair, []).append(answer)
+        prompt_of = dict(zip(here["pair"], here["prompt"], strict=True))
+        ratings, prompts = list(units.values()), [prompt_of[pair] for pair in units]
         nominal, ordinal = (agreement(ratings, prompts, len(_ANSWERS), level) for level in ("nominal", "ordinal"))
         row = {"judges": here["judges"].iloc[0], "criterion": criterion, "raters": here["rater"].nunique(),
                "pairs": nominal.units}  # fmt: skip

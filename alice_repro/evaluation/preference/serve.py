@@ -22,7 +22,7 @@ def vote(
     out: str | Path,
     *,
     more: Sequence[str | Path] = (),
-    captions: str | Path | None = None,
+    prompts: str | Path | None = None,
     criteria: Sequence[str] = ("overall",),
     votes: int = 3,
     raters: Sequence[str] = (),
@@ -38,14 +38,14 @@ def vote(
     Args:
         a, b: folders of videos, an arm each; `more`: further arms.
         out: folder of the study; called again with the same one, it goes on.
-        captions, criteria, votes, raters, most, check_every, pairs, only_first, seed: see `open_study`.
+        prompts, criteria, votes, raters, most, check_every, pairs, only_first, seed: see `open_study`.
         port: of the page on this machine; 0 takes any that is free.
 
     Raises:
         UserError: nothing can be compared, `out` holds another study, or the port is taken.
     """
     study = open_study(
-        (a, b, *more), out, captions=captions, criteria=criteria, votes=votes, raters=raters, most=most,
+        (a, b, *more), out, prompts=prompts, criteria=criteria, votes=votes, raters=raters, most=most,
         check_every=check_every, pairs=pairs, only_first=only_first, seed=seed,
     )  # fmt: skip
     ballot_log = VoteLog(study.folder / VOTES)

@@ -57,15 +57,21 @@ def majorities(votes: pd.DataFrame, needed: int) -> pd.DataFrame:
     `leads` (whether one does).
     """
     keys = ["judges", "criterion", "pair", "prompt", "seed", "caption", "arm_a", "arm_b"]
+    answers: dict[tuple[str, str], list[str]] = {}
+    described: dict[tuple[str, str], dict] = {}
+    for row in votes.to_dict("records"):
+        key = (row["criterion"], row["pair"])
+        answers.setdefault(key, []).append(row["choice"])
+        described[key] = {name: row[name] for name in keys}
     rows = []
-    for key, group in votes.groupby(keys, sort=False, dropna=False):
-        counts = [int((group["choice"] == choice).sum()) for choice in ("a", TIE, "b")]
+    for key, given in answers.items():
+        counts = [given.count(choice) for choice in ("a", TIE, "b")]
         if sum(counts) < needed:
             continue
         leads = counts.count(max(counts)) == 1
         choice = ("a", TIE, "b")[int(np.argmax(counts))] if leads else TIE
         tally = {"for_a": counts[0], "ties": counts[1], "for_b": counts[2], "votes": sum(counts)}
-        rows.append(dict(zip(keys, key, strict=True)) | tally | {"choice": choice, "leads": leads})
+        rows.append(described[key] | tally | {"choice": choice, "leads": leads})
     columns = [*keys, "for_a", "ties", "for_b", "votes", "choice", "leads"]
     return pd.DataFrame(rows, columns=columns).astype({"seed": "Int64"})
 

@@ -154,7 +154,7 @@ def open_study(
     folders: Sequence[str | Path],
     out: str | Path,
     *,
-    captions: str | Path | None = None,
+    prompts: str | Path | None = None,
     criteria: Sequence[str] = ("overall",),
     votes: int = 3,
     raters: Sequence[str] = (),
@@ -168,7 +168,8 @@ def open_study(
 
     Args:
         folders: two or more, an arm each.
-        captions: one caption table for all of them; None: see `pairs.videos_of`.
+        prompts: of all of them, as for `evaluate`: a CSV or JSON file, or "names"; None: captions.csv in each folder,
+            else the files' names.
         pairs: compare so many pairs, drawn by prompt with the seed; 0: all.
         only_first: compare the first arm with each other one, not all with all.
         criteria, votes, raters, most, check_every, seed: see `Study`.
@@ -177,7 +178,9 @@ def open_study(
         UserError: nothing can be compared, or `out` holds a study of something else.
     """
     names = arm_names(folders)
-    matched, left_out = match_arms({arm: videos_of(path, captions) for arm, path in names.items()}, only_first)
+    found = {arm: videos_of(path, prompts) for arm, path in names.items()}
+    matched, unmatched = match_arms({arm: table for arm, (table, _) in found.items()}, only_first)
+    left_out = [line for _, lines in found.values() for line in lines] + unmatched
     settings = {
         "judges": HUMAN,
         "arms": {arm: str(path) for arm, path in names.items()},

@@ -59,10 +59,15 @@ def test_names_of_arms_are_as_short_as_they_can_be(tmp_path):
 
 
 def test_captions_come_from_file_names_or_from_the_table_in_the_folder(tmp_path, two_arms):
-    seen = videos_of(two_arms[0])
+    seen, _ = videos_of(two_arms[0])
     assert set(seen["caption"]) == {"a red ball falls", "a blue box slides", "a cat, “sitting”"}
     assert seen["seed"].tolist() == [0, 1] * 3
     (tmp_path / "0_s3.mp4").write_bytes(b"x")
-    (tmp_path / "captions.csv").write_text("video,caption,prompt_id,seed\n0_s3.mp4,a cat,12,3\n")
-    row = videos_of(tmp_path).iloc[0]
+    (tmp_path / "captions.csv").write_text("video,caption,prompt_id,seed\n0_s3.mp4,a cat,12,3\n1.mp4,a cat,12,4\n")
+    (tmp_path / "other.mp4").write_bytes(b"x")
+    table, left_out = videos_of(tmp_path)
+    row = table.iloc[0]
     assert (row["caption"], row["prompt_id"], row["seed"]) == ("a cat", "12", 3)
+    assert left_out == [f"{tmp_path.name}/1.mp4: is not there", f"{tmp_path.name}/other.mp4: has no caption"]
+    with pytest.raises(UserError, match="names none of its videos"):
+        videos_of(two_arms[0], tmp_path / "captions.csv")

@@ -59,6 +59,23 @@ def test_h264_keeps_its_pictures_and_loses_its_tags(tmp_path):
     assert np.array_equal(media.read_video(tmp_path / "a.mp4"), media.read_video(tmp_path / "out.mp4"))
 
 
+def test_a_turned_video_is_shown_upright(tmp_path):
+    clip = bars()
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=8)
+        stream.width, stream.height, stream.pix_fmt = clip.shape[2], clip.shape[1], "yuv420p"
+        stream.set_display_rotation(90)
+        for image in clip:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    assert abs(media.probe(tmp_path / "a.mp4").rotation) == 90
+    make_playable(tmp_path / "a.mp4", tmp_path / "out.mp4")
+    assert media.probe(tmp_path / "out.mp4").rotation == 0
+    shown, copied = media.read_video(tmp_path / "a.mp4"), media.read_video(tmp_path / "out.mp4")
+    assert copied.shape == (6, 48, 32, 3)
+    assert np.abs(shown.astype(int) - copied).mean() < 8
+
+
 def test_sound_is_left_out(tmp_path):
     with av.open(str(tmp_path / "a.mp4"), "w") as container:
         video, sound = container.add_stream("libx264", rate=8), container.add_stream("aac", rate=8000)
