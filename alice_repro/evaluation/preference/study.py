@@ -29,7 +29,7 @@ from alice_repro.evaluation.preference.pairs import (
 from alice_repro.evaluation.preference.playable import make_damaged, make_playable
 from alice_repro.files import read_json, sha256_file, write_json
 from alice_repro.media import VideoError
-from alice_repro.progress import track
+from alice_repro.progress import log, track
 
 STUDY, VOTES, CLIPS = "study.json", "votes.jsonl", "clips"
 HUMAN, SIMULATED = "human", "simulated"
@@ -194,7 +194,7 @@ def open_study(
     out = Path(out)
     if (out / STUDY).exists():
         study = read_study(out)
-        _require_same(study, settings)
+        _require_same(study, settings, _some_prompts(matched, pairs, seed))
         # More votes a pair and more raters may be asked for later; what was seen and asked stays.
         study = dataclasses.replace(study, votes=votes, raters=settings["raters"], most=most)
         study.save()
@@ -226,14 +226,27 @@ def simulated_study(
     return study
 
 
-def _require_same(study: Study, settings: Mapping[str, Any]) -> None:
+def _require_same(study: Study, settings: Mapping[str, Any], matched: Sequence[Pair]) -> None:
+    """Raise `UserError` unless the study is of these arms and settings; pairs that came since are named and left."""
     free = ("votes", "raters", "most")
     for name, value in settings.items():
-        if name not in free and getattr(study, name) != value:
+        known = getattr(study, name)
+        same = list(known.items()) == list(value.items()) if name == "arms" else known == value
+        if name not in free and not same:
             raise UserError(
-                f"{study.folder}: holds a study with {name} = {getattr(study, name)!r}, not {value!r}; go on with "
+                f"{study.folder}: holds a study with {name} = {known!r}, not {value!r}; go on with "
                 "that, or begin another with another --out"
             )
+
+    gone = {pair.id for pair in study.comparisons} - {pair.id for pair in matched}
+    if gone:
+        raise UserError(
+            f"{study.folder}: holds a study of other pairs ({len(gone)} of them are not among these); go on with the "
+            "same prompts, number of pairs and arms, or begin another with another --out"
+        )
+    further = len(matched) - len(study.comparisons)
+    if further:
+        log(f"{further} pairs are not part of this study: broken when it began, or made since")
 
 
 def _some_prompts(matched: list[Pair], count: int, seed: int) -> list[Pair]:

@@ -24,6 +24,8 @@ def test_going_on_keeps_the_study_and_makes_lost_clips_again(study, two_arms):
         open_study(two_arms, study.folder, criteria=("motion",))
     with pytest.raises(UserError, match="holds a study with arms"):
         open_study(two_arms[::-1], study.folder)
+    with pytest.raises(UserError, match="of other pairs .4 of them"):
+        open_study(two_arms, study.folder, pairs=2)
 
 
 def test_a_video_that_changed_since_is_named(two_arms, tmp_path):
