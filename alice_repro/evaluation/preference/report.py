@@ -42,6 +42,8 @@ def report(found: Results) -> str:
     """The tables as Markdown, for people."""
     simulated = found.study.judges == SIMULATED
     lines = ["# Preferences of SIMULATED raters: no person saw a video" if simulated else "# Preferences of people", ""]
+    if simulated:
+        lines += [f"Raters: {', '.join(found.raters['rater'])}.", ""]
     shares = [
         {
             "judges": row["judges"], "criterion": row["criterion"], "counting": row["counting"],
@@ -82,12 +84,12 @@ def report(found: Results) -> str:
 
 def _percent(row: dict, name: str, signed: bool = False) -> str:
     return _interval(
-        [None if _missing(row[key]) else 100 * row[key] for key in _names(name)], "+.0f" if signed else ".0f"
+        [None if _missing(row[key]) else 100 * row[key] for key in _names(name)], "+z.0f" if signed else "z.0f"
     )
 
 
 def _number(row: dict, name: str) -> str:
-    return _interval([None if _missing(row[key]) else row[key] for key in _names(name)], ".2f")
+    return _interval([None if _missing(row[key]) else row[key] for key in _names(name)], "z.2f")
 
 
 def _names(name: str) -> tuple[str, str, str]:
@@ -99,7 +101,7 @@ def _missing(value: object) -> bool:
 
 
 def _interval(values: list[float | None], form: str) -> str:
-    value, low, high = values
+    value, low, high = values  # "z" in `form`: no minus zero
     if value is None:
         return "-"
     return f"{value:{form}}" + (f" [{low:{form}}, {high:{form}}]" if low is not None else " [no interval]")

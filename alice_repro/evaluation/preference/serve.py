@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alice_repro.evaluation.preference.ballot import Ballot
+from alice_repro.evaluation.preference.opening import open_study
 from alice_repro.evaluation.preference.report import write_results
 from alice_repro.evaluation.preference.server import VoteServer
-from alice_repro.evaluation.preference.study import VOTES, Study, open_study
+from alice_repro.evaluation.preference.study import VOTES, Study
 from alice_repro.evaluation.preference.votes import VoteLog
 from alice_repro.progress import log
 

@@ -15,8 +15,9 @@ import pandas as pd
 from alice_repro.errors import UserError, unknown_name
 from alice_repro.evaluation.index import read_scores
 from alice_repro.evaluation.preference.ballot import FIRST, SECOND, TIE, Ballot
+from alice_repro.evaluation.preference.opening import simulated_study
 from alice_repro.evaluation.preference.pairs import match_arms
-from alice_repro.evaluation.preference.study import SIMULATED, VOTES, Study, simulated_study
+from alice_repro.evaluation.preference.study import SIMULATED, VOTES, Study
 from alice_repro.evaluation.preference.votes import VoteLog
 
 MOTION_DEFECTS = ("gravity_reversed", "teleport", "vanish", "interpenetration", "frozen")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import alice_repro.media as media
-from alice_repro.evaluation.preference.study import open_study
+from alice_repro.evaluation.preference.opening import open_study
 
 PROMPTS = ("a red ball falls", "a blue box slides", "a cat, “sitting”")
 

@@ -9,8 +9,9 @@ import pytest
 
 import alice_repro.media as media
 from alice_repro.evaluation.preference.ballot import Ballot
+from alice_repro.evaluation.preference.opening import open_study
 from alice_repro.evaluation.preference.server import VoteServer
-from alice_repro.evaluation.preference.study import VOTES, open_study
+from alice_repro.evaluation.preference.study import VOTES
 from alice_repro.evaluation.preference.votes import VoteLog, read_votes
 
 pytestmark = pytest.mark.slow

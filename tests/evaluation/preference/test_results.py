@@ -7,12 +7,13 @@ import pytest
 
 from alice_repro.errors import UserError
 from alice_repro.evaluation.preference.ballot import Ballot
+from alice_repro.evaluation.preference.opening import open_study
 from alice_repro.evaluation.preference.pairs import IDENTICAL, PLANTED
 from alice_repro.evaluation.preference.preferences import FIELDS, read_preferences
 from alice_repro.evaluation.preference.report import write_results
 from alice_repro.evaluation.preference.results import ANY, MAJORITY, POOLED, results, share_table
 from alice_repro.evaluation.preference.standing import majorities
-from alice_repro.evaluation.preference.study import VOTES, open_study
+from alice_repro.evaluation.preference.study import VOTES
 from alice_repro.evaluation.preference.votes import VoteLog
 from alice_repro.files import sha256_file
 from alice_repro.manifest import verify_manifest

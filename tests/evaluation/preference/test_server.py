@@ -15,8 +15,9 @@ import pytest
 
 from alice_repro.errors import UserError
 from alice_repro.evaluation.preference.ballot import Ballot
+from alice_repro.evaluation.preference.opening import open_study
 from alice_repro.evaluation.preference.server import VoteServer
-from alice_repro.evaluation.preference.study import VOTES, open_study
+from alice_repro.evaluation.preference.study import VOTES
 from alice_repro.evaluation.preference.votes import VoteLog, read_votes
 
 

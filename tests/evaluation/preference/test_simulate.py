@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 
 from alice_repro.errors import UserError
+from alice_repro.evaluation.preference.opening import open_study
 from alice_repro.evaluation.preference.preferences import read_preferences
 from alice_repro.evaluation.preference.report import write_results
 from alice_repro.evaluation.preference.results import POOLED, results
 from alice_repro.evaluation.preference.simulate import MOTION_DEFECTS, simulate_votes, worth
-from alice_repro.evaluation.preference.study import STUDY, VOTES, open_study
+from alice_repro.evaluation.preference.study import STUDY, VOTES
 
 
 def scores(quality: float, prompts: int = 60, seed: int = 0) -> pd.DataFrame:

@@ -6,7 +6,8 @@ import pytest
 
 import alice_repro.media as media
 from alice_repro.errors import UserError
-from alice_repro.evaluation.preference.study import CLIPS, open_study, read_study
+from alice_repro.evaluation.preference.opening import open_study
+from alice_repro.evaluation.preference.study import CLIPS, read_study
 
 
 def test_a_study_is_read_back_as_it_was(study):
