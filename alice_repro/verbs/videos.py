@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from alice_repro.errors import UserError
 from alice_repro.verbs.arguments import MetricSettings
 
 
@@ -75,8 +76,107 @@ def compare(
     print(run(a, b).show())
 
 
+def vote(
+    a: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="A")],
+    b: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="B")],
+    /,
+    out: Path,
+    more: tuple[Path, ...] = (),
+    prompts: str | None = None,
+    criteria: tuple[str, ...] = ("overall",),
+    votes: int = 3,
+    raters: tuple[str, ...] = (),
+    most: int = 0,
+    check_every: int = 0,
+    pairs: int = 0,
+    only_first: bool = False,
+    seed: int = 0,
+    port: int = 8765,
+) -> None:
+    """Ask people which of two videos of one prompt is better, on a page of this machine; Ctrl-C ends, writing results.
+
+    Args:
+        a: folder of videos, an arm.
+        b: another.
+        out: folder of the study; call again with the same one to go on.
+        more: further folders, an arm each.
+        prompts: CSV, JSON or "names"; captions.csv in each folder, else the file names, if not given.
+        criteria: overall, quality, motion, alignment; several are asked of each pair.
+        votes: raters a pair needs.
+        raters: who may vote; anyone who gives a name if none is named.
+        most: comparisons that one rater is asked for at most; 0: no limit.
+        check_every: an attention check in each so many comparisons; 0: none.
+        pairs: compare so many pairs, drawn by prompt; 0: all.
+        only_first: compare A with each other folder, not all with all.
+        seed: of the order and the sides.
+        port: 0 takes any that is free.
+    """
+    from alice_repro.evaluation.preference.serve import vote as run
+
+    run(
+        a,
+        b,
+        out,
+        more=more,
+        prompts=prompts,
+        criteria=criteria,
+        votes=votes,
+        raters=raters,
+        most=most,
+        check_every=check_every,
+        pairs=pairs,
+        only_first=only_first,
+        seed=seed,
+        port=port,
+    )
+
+
+def vote_results(
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")], /, min_checks: float = 0.0
+) -> None:
+    """Write what the votes of a study say: win / tie / loss, agreement, ranking, the preference file.
+
+    Args:
+        out: folder of the study.
+        min_checks: leave out raters who passed a smaller share of their attention checks.
+    """
+    from alice_repro.evaluation.preference.report import write_results
+
+    print(write_results(out, min_checks))
+
+
+def vote_simulated(
+    scores: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SCORES ...")],
+    /,
+    out: Path,
+    raters: int = 3,
+    error_rate: float = 0.1,
+    criteria: tuple[str, ...] = ("overall",),
+) -> None:
+    """Let raters of known error vote by the lab oracle's scores, where there are no people; labelled as simulated.
+
+    Args:
+        scores: score tables of the lab protocol, an arm each, called by their file names.
+        out: folder of the study.
+        raters: how many.
+        error_rate: chance that an answer is replaced by another one.
+        criteria: overall, quality, motion, alignment.
+    """
+    from alice_repro.evaluation.preference.report import write_results
+    from alice_repro.evaluation.preference.simulate import simulate_votes
+
+    tables = {path.stem: path for path in scores}
+    if len(tables) < max(2, len(scores)):
+        raise UserError("vote-simulated needs two or more score tables with different file names")
+    simulate_votes(tables, out, raters=raters, error_rate=error_rate, criteria=criteria)
+    print(write_results(out))
+
+
 VERBS = (
     evaluate,
     metrics,
     compare,
+    vote,
+    vote_results,
+    vote_simulated,
 )
