@@ -111,7 +111,7 @@ OFFICIAL := alice_repro/evaluation/official/environments
 .vbench/.ready .vbench2/.ready: .%/.ready: $(OFFICIAL)/%.txt | $(READY)
 	@uv="$(CURDIR)/$(BIN)/python -m uv"; $$uv --version >/dev/null || { echo "uv is needed: $(BIN)/pip install uv"; exit 2; }; \
 	$$uv venv --quiet --clear --python 3.11 $(@D) \
-	&& $$uv pip sync --python $(@D)/bin/python --build-constraints $(OFFICIAL)/build.txt $<
+	&& $$uv pip sync --python $(@D)/bin/python --compile-bytecode --build-constraints $(OFFICIAL)/build.txt $<
 	@"$(@D)/bin/python" -c "from importlib.metadata import version; print('$*', version('$*'), 'with torch', version('torch'))"
 	@touch $@
 
