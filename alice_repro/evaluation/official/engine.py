@@ -240,9 +240,10 @@ def _prepare_long(
     Clips are scored by themselves alone: the score between clips has weight 0 there, and needs tables that only the
     official repository has.
     """
-    known = [
-        {"prompt_en": name.rsplit("-", 1)[0], "dimension": list(c.prompt.dimensions if c.prompt else ())}
+    known = [  # the official code looks up in it how long the clips of a prompt's dimensions are
+        {"prompt_en": name.rsplit("-", 1)[0], "dimension": [suite.dimension(d).official for d in c.prompt.dimensions]}
         for name, c in zip(names, given, strict=True)
+        if c.prompt is not None
     ]
     seconds = {name: suite.clip_seconds.get(name, suite.clip_seconds["others"]) for name in suite.dimensions}
     for name, content in {"info": known, "clip_length": seconds, "weights": {}}.items():
