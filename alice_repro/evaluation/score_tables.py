@@ -69,6 +69,8 @@ def read_dimension_scores(source: str | Path | pd.DataFrame) -> Scores:
         raise UserError(f"{path}: not a readable CSV table ({error})") from error
     if set(SCORE_COLUMNS) <= set(cells.columns):
         return _means(read_scores(path))
+    if cells.shape[1] == 2 and str(cells.columns[1]).strip().lower() in ("score", "scores", "value"):
+        cells = cells.set_axis([cells.columns[0], path.stem], axis=1)  # one model, which has no name but the file's
     return _from_cells(cells, str(path))
 
 

@@ -8,7 +8,6 @@ What an earlier call has finished, with the same videos and settings, is not com
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,19 +17,15 @@ import pandas as pd
 
 from alice_repro.errors import UserError
 from alice_repro.evaluation.index import SCORE_COLUMNS, VideoRow, index_videos, read_caption_table, write_scores
-from alice_repro.evaluation.official import assign, process
-from alice_repro.evaluation.official.catalogue import OfficialDimension, OfficialSuite, official_suite
+from alice_repro.evaluation.official import assign
+from alice_repro.evaluation.official.catalogue import OfficialSuite, official_suite
+from alice_repro.evaluation.official.dimension import Job, results_path, run_dimension
 from alice_repro.evaluation.official.environment import VERSIONS, clean_environment, find_python, package_folder
 from alice_repro.evaluation.official.naming import caption_of_name, sample_of_name
-from alice_repro.evaluation.official.results import DimensionResult, read_dimension
-from alice_repro.evaluation.official.staging import link_names, stage
+from alice_repro.evaluation.official.staging import stage
 from alice_repro.evaluation.suites import PromptSuite, read_prompts
 from alice_repro.files import read_json, sha256_file, write_json
 from alice_repro.progress import Progress
-
-DRIVER = Path(__file__).with_name("driver.py")
-SET_NOTE = "the score of its prompt's {n} videos stands with {first}"
-UNPICKLE_HINT = "; the official code unpickles this file: pass unpickle=True if you trust it"
 
 
 def evaluate_official(
@@ -92,19 +87,19 @@ def evaluate_official(
         "info": str(package / chosen.info) if chosen.info else "",
         "versions": list(VERSIONS),
     }
+    environment = clean_environment(interpreter, unpickle)
+    job = Job(chosen, tuple(found), listed, settings, out, interpreter, environment, timeout)
     table = _table(rows, captions)
     record: dict[str, Any] = {}
     merged: dict[str, Any] = {}
-    environment = clean_environment(interpreter, unpickle)
     with Progress(len(wanted), f"official {chosen.name}") as progress:
         for dimension in wanted:
-            result, facts, reasons = _dimension(
-                found, dimension, chosen, listed, settings, out, interpreter, environment, timeout
-            )
+            values, facts = run_dimension(job, dimension)
             record[dimension.name] = facts
-            if result is not None:
-                merged[dimension.official] = read_json(_results_path(out, dimension))[dimension.official]
-            _fill(table, dimension, found, result, reasons)
+            if not facts["error"]:
+                merged |= read_json(results_path(out, dimension))
+            table[dimension.name] = [float("nan") if isinstance(value, str) else value for value in values]
+            table[f"{dimension.name}_reason"] = [value if isinstance(value, str) else "" for value in values]
             progress.advance(note=f"{dimension.name}: {facts['status']}")
     protocol = {
         "engine": f"official {chosen.distribution}",
@@ -127,144 +122,6 @@ def evaluate_official(
     write_json(out / "protocol.json", protocol)
     shutil.rmtree(work, ignore_errors=True)
     return table, protocol
-
-
-def _dimension(
-    found: list[assign.Candidate],
-    dimension: OfficialDimension,
-    suite: OfficialSuite,
-    listed: PromptSuite | None,
-    settings: dict[str, Any],
-    out: Path,
-    interpreter: Path,
-    environment: dict[str, str],
-    timeout: float | None,
-) -> tuple[DimensionResult | None, dict[str, Any], list[str]]:
-    """Run one dimension: its result under row numbers as names, the facts for the record, a reason for each row."""
-    standard = listed is not None
-    reasons = [assign.refusal(candidate, dimension, suite, standard) for candidate in found]
-    taken = [number for number, reason in enumerate(reasons) if not reason]
-    expected = _expected(listed, dimension) if listed else len(found)
-    facts: dict[str, Any] = {"status": "failed", "expected": expected, "given": len(taken), "scored": 0}
-    facts |= {"official_score": None, "weights": dimension.weights, "error": ""}
-    if not taken:
-        why = sorted({reason for reason in reasons if reason})
-        return None, facts | {"error": f"no video for it: {why[0] if why else 'the folder is empty'}"}, reasons
-    names = list(link_names([found[number].caption for number in taken], bool(dimension.reads_name)))
-    folder = out / "work" / dimension.name
-    shutil.rmtree(folder, ignore_errors=True)
-    paths = _link(folder / "videos", [found[number].staged.file for number in taken], names)
-    request = settings | {
-        "module": suite.module,
-        "class": suite.cls,
-        "dimension": dimension.official,
-        "name": dimension.name,
-        "videos": str(folder / "videos"),
-        "out": str(folder),
-        "clips": suite.long,
-        "entries": assign.entries(
-            [(found[n], path) for n, path in zip(taken, paths, strict=True)], dimension, standard
-        ),
-        "files": {name: found[number].staged.sha256 for name, number in zip(names, taken, strict=True)},
-    }
-    if suite.long:
-        _prepare_long(request, suite, [found[n] for n in taken], names, folder, standard)
-    facts |= _run(request, dimension, out, folder, interpreter, environment, timeout)
-    shutil.rmtree(folder, ignore_errors=True)
-    if facts["error"]:
-        why = f"the official {suite.distribution} {facts['error'].split(': ')[0]}: {facts['error'].split(' | ')[-1]}"
-        return None, facts, [reason or why for reason in reasons]
-    path = _results_path(out, dimension)
-    try:
-        result = read_dimension(read_json(path), dimension, names, str(path))
-    except UserError as error:
-        facts["error"] = str(error)
-        return None, facts, [reason or facts["error"] for reason in reasons]
-    values = {str(number): result.values[name] for number, name in zip(taken, names, strict=True)}
-    if dimension.per_set:
-        values = _first_of_each_set(values, found)
-    scored = sum(not isinstance(value, str) or value.startswith(SET_NOTE[:20]) for value in values.values())
-    facts |= {"scored": scored, "official_score": result.score}
-    facts["status"] = "complete" if scored == expected and result.score is not None else "partial"
-    return DimensionResult(result.score, values), facts, reasons
-
-
-def _run(
-    request: dict[str, Any],
-    dimension: OfficialDimension,
-    out: Path,
-    folder: Path,
-    interpreter: Path,
-    environment: dict[str, str],
-    timeout: float | None,
-) -> dict[str, Any]:
-    """Start the driver, unless the same request has been answered; keep the official results and the log."""
-    kept, log = _results_path(out, dimension), out / "logs" / f"{dimension.name}.log"
-    asked = kept.with_name(f"{dimension.name}_request.json")
-    told = kept.with_name(f"{dimension.name}_environment.json")
-    request = request | {"python": str(interpreter)}
-    if kept.is_file() and told.is_file() and asked.is_file() and read_json(asked) == json.loads(json.dumps(request)):
-        return {"reused": True, "environment": read_json(told), "log": f"logs/{log.name}"}
-    for old in (kept, asked, told):
-        old.unlink(missing_ok=True)
-    write_json(folder / "request.json", request)
-    command = [str(interpreter), str(DRIVER), str(folder / "request.json")]
-    outcome = process.run(command, log, cwd=folder, env=environment, timeout=timeout)
-    facts: dict[str, Any] = {
-        "exit_status": outcome.code,
-        "seconds": round(outcome.seconds, 1),
-        "log": f"logs/{log.name}",
-    }
-    error = outcome.failure()
-    answers = folder / f"{dimension.name}_eval_results.json", folder / f"{dimension.name}_environment.json"
-    if not error and not all(answer.is_file() for answer in answers):
-        error = f"left with 0 and no results: {outcome.tail or 'it said nothing'}"
-    if error:
-        return facts | {"error": error + (UNPICKLE_HINT if "weights_only" in error else "")}
-    for answer, place in zip(answers, (kept, told), strict=True):
-        write_json(place, read_json(answer))
-    write_json(asked, request)
-    return facts | {"environment": read_json(told)}
-
-
-def _prepare_long(
-    request: dict[str, Any],
-    suite: OfficialSuite,
-    given: list[assign.Candidate],
-    names: list[str],
-    folder: Path,
-    standard: bool,
-) -> None:
-    """The files and options of VBench-Long that its wheel lacks, at the defaults of its command line.
-
-    Clips are scored by themselves alone: the score between clips has weight 0 there, and needs tables that only the
-    official repository has.
-    """
-    known = [  # the official code looks up in it how long the clips of a prompt's dimensions are
-        {"prompt_en": name.rsplit("-", 1)[0], "dimension": [suite.dimension(d).official for d in c.prompt.dimensions]}
-        for name, c in zip(names, given, strict=True)
-        if c.prompt is not None
-    ]
-    seconds = {name: suite.clip_seconds.get(name, suite.clip_seconds["others"]) for name in suite.dimensions}
-    for name, content in {"info": known, "clip_length": seconds, "weights": {}}.items():
-        write_json(folder / f"{name}.json", content)  # JSON is YAML too
-    (folder / "identity.yaml").write_text("0.0: 0.0\n1.0: 1.0\n")
-    request["info"] = str(folder / "info.json")
-    request["options"] = {
-        "mode": "long_vbench_standard" if standard else "long_custom_input",
-        "use_semantic_splitting": False,
-        "static_filter_flag": False,
-        "dev_flag": False,
-        "num_of_samples_per_prompt": suite.samples,
-        "clip_length_config": str(folder / "clip_length.json"),
-        "slow_fast_eval_config": str(folder / "weights.json"),
-        "sb_mapping_file_path": str(folder / "identity.yaml"),
-        "bg_mapping_file_path": str(folder / "identity.yaml"),
-        "sb_clip2clip_feat_extractor": "dino",
-        "bg_clip2clip_feat_extractor": "clip",
-        "w_inclip": 1.0,
-        "w_clip2clip": 0.0,
-    } | request["options"]
 
 
 def _standard_prompts(
@@ -303,47 +160,6 @@ def _table(rows: list[VideoRow], captions: list[str]) -> pd.DataFrame:
     if table["seed"].isna().all():
         table["seed"] = [sample_of_name(row.video) for row in rows]
     return table.astype({"seed": "Int64", "run": "Int64"})
-
-
-def _fill(
-    table: pd.DataFrame,
-    dimension: OfficialDimension,
-    found: list[assign.Candidate],
-    result: DimensionResult | None,
-    reasons: list[str],
-) -> None:
-    said = [(result.values.get(str(n), reasons[n]) if result else reasons[n]) for n in range(len(found))]
-    table[dimension.name] = [float("nan") if isinstance(value, str) else value for value in said]
-    table[f"{dimension.name}_reason"] = [value if isinstance(value, str) else "" for value in said]
-
-
-def _first_of_each_set(values: dict[str, float | str], found: list[assign.Candidate]) -> dict[str, float | str]:
-    """The official code names the first video of a set; the others of the set point to it."""
-    sets: dict[str, list[str]] = {}
-    for key in values:
-        sets.setdefault(found[int(key)].caption, []).append(key)
-    for members in sets.values():
-        scored = next((key for key in members if not isinstance(values[key], str)), None)
-        if scored is not None:
-            note = SET_NOTE.format(n=len(members), first=found[int(scored)].row.video)
-            values |= {key: note for key in members if key != scored}
-    return values
-
-
-def _expected(listed: PromptSuite, dimension: OfficialDimension) -> int:
-    return len(listed.of([dimension.name])) * (dimension.samples or listed.suite.samples)
-
-
-def _link(folder: Path, files: Sequence[Path | None], names: Sequence[str]) -> list[Path]:
-    folder.mkdir(parents=True)
-    paths = [folder / f"{name}.mp4" for name in names]
-    for file, path in zip(files, paths, strict=True):
-        path.symlink_to(file)
-    return paths
-
-
-def _results_path(out: Path, dimension: OfficialDimension) -> Path:
-    return out / "official" / f"{dimension.name}_eval_results.json"
 
 
 def _prompt_record(listed: PromptSuite | None, prompts: object) -> dict[str, str]:
