@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ class Candidate:
     Attributes:
         prompt: of the suite; None in custom input, or if the caption is none of the suite's prompts.
         rank: its place among the videos of its prompt, from 0, by seed or by the N of `-N.mp4`.
+        companions: other videos of its prompt that can be read.
     """
 
     row: VideoRow
@@ -30,6 +32,7 @@ class Candidate:
     caption: str
     prompt: Prompt | None
     rank: int
+    companions: int = 0
 
 
 def candidates(
@@ -41,9 +44,17 @@ def candidates(
         seed = row.columns.get("seed")
         sample = sample_of_name(row.video) if seed is None or str(seed) in ("<NA>", "nan") else int(seed)
         seen.setdefault(caption, []).append((0 if sample is None else sample, row.video, number))
+    readable = Counter(c for c, ready in zip(captions, staged, strict=True) if ready.file is not None)
     ranks = {number: rank for group in seen.values() for rank, (_, _, number) in enumerate(sorted(group))}
     return [
-        Candidate(row, ready, caption, prompts.find(caption) if prompts else None, ranks[number])
+        Candidate(
+            row,
+            ready,
+            caption,
+            prompts.find(caption) if prompts else None,
+            ranks[number],
+            readable[caption] - (ready.file is not None),
+        )
         for number, (row, ready, caption) in enumerate(zip(rows, staged, captions, strict=True))
     ]
 
@@ -70,6 +81,8 @@ def refusal(candidate: Candidate, dimension: OfficialDimension, suite: OfficialS
             return f"the official protocol reads {samples} videos a prompt; this is number {candidate.rank + 1}"
     elif dimension.suite_only:
         return f"{dimension.name} is defined for the suite's own prompts alone (prompts='standard')"
+    if dimension.per_set and not candidate.companions:
+        return f"the only video of its prompt; {dimension.name} compares several"
     if dimension.reads_name and not any(word in candidate.caption for word in dimension.reads_name):
         return f"its caption says none of {', '.join(repr(word.strip()) for word in dimension.reads_name)}"
     if dimension.reads_image:

@@ -94,6 +94,8 @@ def sample_folder(suite_name: str, tmp_path: Path, clip) -> tuple[Path, pd.DataF
         (folder / f"{name}.png").touch()
     table = pd.DataFrame({"video": list(captions), "caption": list(captions.values()), "seed": [3, 4]})
     table["image"] = [f"{name}.png" for name in captions]
+    if suite_name == "vbench-2.0":
+        table["caption"] = "A person is juggling"  # a set
     return folder, table
 
 
@@ -109,6 +111,10 @@ def test_recorded_outputs_of_every_suite(suite_name, tmp_path, official, clip):
             assert values.isna().all() and all("prompts='standard'" in reason for reason in reasons)
             continue
         expected = [v[0] if isinstance(v, list) else v for v in RECORDED[dimension.official]["values"]]
+        if dimension.per_set:
+            assert values[0] == expected[0] and reasons[1].endswith("stands with a.mp4")
+            assert facts["status"] == "complete"
+            continue
         if suite_name == "vbench-long":  # two clips a video, which take the recorded values in turn
             expected = [sum(map(float, expected)) / 2] * 2
         for value, reason, wanted in zip(values, reasons, expected, strict=True):
@@ -232,10 +238,15 @@ def test_standard_protocol_matches_prompts_and_counts_what_is_missing(tmp_path, 
 def test_a_set_has_one_score(tmp_path, official, clip):
     for i in range(3):
         clip(tmp_path / "v" / f"A panda grows.-{i}.mp4", seed=i)
+    clip(tmp_path / "v" / "A man walks.-0.mp4")
     run = {"python": official, "prompts": "standard"}
+    alone, _ = evaluate_official(tmp_path / "v", "vbench2", ["diversity"], tmp_path / "custom", python=official)
+    assert alone["diversity_reason"][0] == "the only video of its prompt; diversity compares several"
     scores, protocol = evaluate_official(tmp_path / "v", "vbench2", ["Diversity"], tmp_path / "out", **run)
-    assert list(scores["diversity"].notna()) == [True, False, False] and scores["diversity"][0] == 0.55
-    assert scores["diversity_reason"][2] == "the score of its prompt's 3 videos stands with A panda grows.-0.mp4"
+    assert list(scores["diversity"].notna()) == [False, True, False, False] and scores["diversity"][1] == 0.55
+    assert scores["diversity_reason"][3] == "the score of its prompt's 3 videos stands with A panda grows.-0.mp4"
+    lone = scores.set_index("video").loc["A man walks.-0.mp4"]
+    assert lone["diversity_reason"] == "its prompt is not one of diversity"
     assert protocol["dimensions"]["diversity"]["expected"] == 20 and protocol["dimensions"]["diversity"]["scored"] == 3
 
 
