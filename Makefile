@@ -23,7 +23,7 @@ OPTIONS = --scale $(SCALE) $(foreach pair,$(SET),--set '$(pair)')
 # Another environment that is active in the shell must not leak into this one.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH CONDA_PREFIX PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup test test-slow lint audit lab lab-teacher reference train interpolation compare-methods bench-methods bench-interpolation bench-sampling reproduce-table4 reproduce-figure1 smoke clean-results
+.PHONY: help setup test test-slow lint audit lab lab-teacher reference train interpolation compare-methods bench-methods bench-interpolation bench-sampling bench-evaluate reproduce-table4 reproduce-figure1 smoke vbench-env vbench2-env clean-results
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -107,6 +107,19 @@ reproduce-table4: $(READY) ## train, sample and measure; print Table 4 of Alice 
 
 reproduce-figure1: $(READY) ## the same for Figure 1 of Alice
 	$(REPRODUCE) figure01 $(OPTIONS)
+
+vbench-env: .vbench/.ready ## the official VBench, I2V and Long in .vbench, for `evaluate_official` (8 GB)
+
+vbench2-env: .vbench2/.ready ## the official VBench-2.0 in .vbench2, as far as its wheel goes (8 GB)
+
+# The pins of the official packages fit Python 3.11 alone; uv finds one, or fetches it.
+OFFICIAL := alice_repro/evaluation/official/environments
+.vbench/.ready .vbench2/.ready: .%/.ready: $(OFFICIAL)/%.txt | $(READY)
+	@uv="$(CURDIR)/$(BIN)/python -m uv"; $$uv --version >/dev/null || { echo "uv is needed: $(BIN)/pip install uv"; exit 2; }; \
+	$$uv venv --quiet --clear --python 3.11 $(@D) \
+	&& $$uv pip sync --python $(@D)/bin/python --compile-bytecode --build-constraints $(OFFICIAL)/build.txt $<
+	@"$(@D)/bin/python" -c "from importlib.metadata import version; print('$*', version('$*'), 'with torch', version('torch'))"
+	@touch $@
 
 smoke: override SCALE := smoke
 smoke: reproduce-table4 ## Table 4 at the smallest scale: does everything run?

@@ -53,6 +53,17 @@ def prompt_of_name(video: str) -> dict[str, Any]:
     return {"caption": found["prompt"], "seed": int(found["seed"])} if found else {"caption": stem, "seed": pd.NA}
 
 
+def caption_of_name(video: str) -> str:
+    """The prompt of `prompt_of_name`."""
+    return str(prompt_of_name(video)["caption"])
+
+
+def sample_of_name(video: str) -> int | None:
+    """The number of the sample of `prompt_of_name`; None if the name has none."""
+    seed = prompt_of_name(video)["seed"]
+    return None if seed is pd.NA else int(seed)
+
+
 def _read_json(path: Path) -> pd.DataFrame:
     """{video: prompt}, as the official VBench has it, or a list of objects with the columns of a caption table."""
     content = read_json(path)
