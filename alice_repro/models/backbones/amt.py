@@ -19,6 +19,8 @@ CHANNELS = (20, 32, 44, 56)
 SIDE_CHANNELS = 20
 CANDIDATES = 3
 RADIUS = 3
+TABLE_BYTES = 80 * 2**20  # of each direction; three look-ups do not repay larger tables
+STRIP, HALO = 128, 8  # rows that convolutions of large maps see at a time, and how far their answer looks
 MIDDLE = 0.5  # the time of the frame that is asked for
 
 
@@ -66,7 +68,8 @@ class Amt(nn.Module):
         mean = torch.cat([first, second], dim=2).mean(dim=(1, 2, 3), keepdim=True)
         first, second = first - mean, second - mean
         ours, theirs = self.feat_encoder(first), self.feat_encoder(second)
-        there, back = Correlation(ours, theirs, RADIUS), Correlation(theirs, ours, RADIUS)
+        there = Correlation(ours, theirs, RADIUS, TABLE_BYTES)
+        back = Correlation(theirs, ours, RADIUS, TABLE_BYTES)
         maps = list(zip(self.encoder(first), self.encoder(second), strict=True))  # from fine to coarse
 
         time = torch.full_like(maps[3][0][:, :1], MIDDLE)
@@ -78,7 +81,8 @@ class Amt(nn.Module):
         ):
             change, features = decoder(_aligned(features, pair, flows)).tensor_split([4], dim=1)
             flows, features = update(features, change + 2 * _resize(flows, 2), scale, there, back)
-        out = self.decoder1(_aligned(features, maps[0], flows))
+        del there, back
+        out = _in_strips(self.decoder1, _aligned(features, maps[0], flows), 2)
         return self._blend(out, 2 * _resize(flows, 2), first, second, mean)
 
     def _blend(
@@ -100,12 +104,22 @@ class Amt(nn.Module):
             two = _warp(second, to_second[:, 2 * i : 2 * i + 2] + flows[:, 2:])
             candidates.append(share * one + (1 - share) * two + mean + residues[:, 3 * i : 3 * i + 3])
         middle = sum(candidates[1:], start=candidates[0]) / k
-        return (middle + self.comb_block(torch.cat(candidates, dim=1))).clamp(0, 1)
+        return (middle + _in_strips(self.comb_block, torch.cat(candidates, dim=1), 1)).clamp(0, 1)
 
 
 def _aligned(features: torch.Tensor, pair: tuple[torch.Tensor, torch.Tensor], flows: torch.Tensor) -> torch.Tensor:
     """What a decoder sees: features, both frames' maps pulled to the middle, and the flows that did it."""
     return torch.cat([features, _warp(pair[0], flows[:, :2]), _warp(pair[1], flows[:, 2:]), flows], dim=1)
+
+
+def _in_strips(network: nn.Module, x: torch.Tensor, scale: int) -> torch.Tensor:
+    """What convolutions make of (N, C, h, w), `scale` times larger, strip by strip: the same numbers in less memory."""
+    h, strips = x.shape[2], []
+    for top in range(0, h, STRIP):
+        first, last = max(0, top - HALO), min(h, top + STRIP + HALO)
+        strip = network(x[:, :, first:last])
+        strips.append(strip[:, :, scale * (top - first) : scale * (min(h, top + STRIP) - first)])
+    return torch.cat(strips, dim=2)
 
 
 def _resize(x: torch.Tensor, factor: float) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 The published code keeps the correlation of every pixel with every other: at 1080p 4.2 GB for a pair of frames. Pooling
 and interpolation are linear, so the same numbers come from the pooled second map; where the full table of a scale
-would be large, only the windows that are asked for are computed.
+would be large, only the windows that are asked for are computed: more exact, slower.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from alice_repro.errors import UserError
 
 LEVELS = 4
 SMALLEST = 8 * 2**LEVELS  # pixels; at less the coarsest of the maps, an eighth in size, is one pixel or none
-TABLE_BYTES = 300 * 2**20  # largest table of one scale that is kept whole
 CHUNK_BYTES = 32 * 2**20  # of windows gathered together
 
 
@@ -42,18 +41,20 @@ class Correlation:
 
     Args:
         radius: of the windows, in pixels of each scale.
-        table_bytes: largest table of a scale that is kept whole.
+        table_bytes: that tables may take; the coarse scales, small and often looked up, are served first.
     """
 
-    def __init__(self, first: torch.Tensor, second: torch.Tensor, radius: int, table_bytes: int = TABLE_BYTES) -> None:
+    def __init__(self, first: torch.Tensor, second: torch.Tensor, radius: int, table_bytes: int) -> None:
         first = first / first.shape[1] ** 0.5
-        self.levels = []
-        for level in range(LEVELS):
-            if level:
-                second = F.avg_pool2d(second, 2)
-            entries = first.shape[0] * first[0, 0].numel() * second[0, 0].numel()
-            kind = _Table if 4 * entries <= table_bytes else _Windows
-            self.levels.append(kind(first, second, radius))
+        maps = [second]
+        while len(maps) < LEVELS:
+            maps.append(F.avg_pool2d(maps[-1], 2))
+        self.levels: list[_Table | _Windows] = []
+        for pooled in reversed(maps):
+            size = 4 * len(first) * first[0, 0].numel() * pooled[0, 0].numel()
+            kept = size <= table_bytes
+            table_bytes -= size if kept else 0
+            self.levels.insert(0, _Table(first, pooled, radius) if kept else _Windows(first, pooled, radius))
 
     def __call__(self, centres: torch.Tensor) -> torch.Tensor:
         """Look up windows of (2 radius + 1)^2 around positions in the second map, zero beyond its edges.
@@ -84,7 +85,7 @@ class _Table:
         n, p, _ = points.shape
         h, w = self.size
         grid = points.reshape(n * p, 1, 1, 2) + self.offsets
-        grid = grid * torch.tensor([2 / (w - 1), 2 / (h - 1)], device=grid.device) - 1
+        grid = 2 * grid / torch.tensor([w - 1, h - 1], device=grid.device) - 1
         found = F.grid_sample(self.table.reshape(n * p, 1, h, w), grid, align_corners=True)
         return found.reshape(n, p, -1)
 

@@ -19,6 +19,7 @@ from alice_repro.models.backbones.public_weights import check_layout, fill, read
 ITERATIONS = 20
 RADIUS = 4
 HIDDEN = 128
+TABLE_BYTES = int(1.1 * 2**30)  # of correlations: all that a pair at 720p has, a part of those at 1080p
 
 # torchvision's names -> the published ones, applied in order.
 NAMES = (
@@ -95,11 +96,16 @@ class Raft(nn.Module):
         """
         require_size(*first.shape[-2:], "RAFT")
         ours, theirs = features or (self.features(first), self.features(second))
-        correlation = Correlation(ours, theirs, RADIUS)
-        state, context = self.net.context_encoder(_scaled(first)).split(HIDDEN, dim=1)
+        together = max(1, TABLE_BYTES * 3 // (16 * ours[0, 0].numel() ** 2))
+        parts = zip(first.split(together), ours.split(together), theirs.split(together), strict=True)
+        return torch.cat([self._flow(*part) for part in parts])
+
+    def _flow(self, frames: torch.Tensor, ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
+        correlation = Correlation(ours, theirs, RADIUS, TABLE_BYTES)
+        state, context = self.net.context_encoder(_scaled(frames)).split(HIDDEN, dim=1)
         state, context = state.tanh(), context.relu()
         start = pixel_grid(*ours.shape[-2:], ours.device)
-        flow = torch.zeros_like(start).expand(len(first), -1, -1, -1)
+        flow = torch.zeros_like(start).expand(len(frames), -1, -1, -1)
         for _ in range(self.iterations):
             state, change = self.net.update_block(state, context, correlation(start + flow), flow)
             flow = flow + change
