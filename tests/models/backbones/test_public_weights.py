@@ -16,8 +16,8 @@ from torch import nn
 from alice_repro.errors import UserError
 from alice_repro.evaluation.weights import weight_file
 from alice_repro.models.backbones.aesthetic import load_aesthetic
-from alice_repro.models.backbones.amt import load_amt
-from alice_repro.models.backbones.clip import load_clip
+from alice_repro.models.backbones.amt import Amt, load_amt
+from alice_repro.models.backbones.clip import ClipImageTower, load_clip
 from alice_repro.models.backbones.dino import DinoViT, load_dino
 from alice_repro.models.backbones.musiq import Musiq, load_musiq
 from alice_repro.models.backbones.raft import load_raft
@@ -70,6 +70,13 @@ def test_no_file_runs_code(tmp_path):
     assert not made.exists()
 
 
+def test_files_of_old_versions_and_of_parallel_training_are_read(tmp_path):
+    path = tmp_path / "weights.pth"
+    parallel = {f"module.{name}": value for name, value in HEAD.items()}
+    torch.save(parallel, path, _use_new_zipfile_serialization=False)
+    assert load_aesthetic(path)(torch.ones(2, 768)).tolist() == [[0.0], [0.0]]
+
+
 def test_a_damaged_or_missing_file_is_named(tmp_path):
     path = save(tmp_path, HEAD)
     whole = path.read_bytes()
@@ -96,7 +103,10 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 def test_layouts_are_the_published_ones():
     with torch.device("meta"):
-        for name, network in (("dino-full", DinoViT()), ("musiq", Musiq())):
+        built = {"dino-full": DinoViT(), "musiq": Musiq(), "amt": Amt(), "aesthetic": nn.Linear(768, 1)}
+        for name in ("clip-vitb32-full", "clip-vitl14-full"):
+            built[name] = ClipImageTower(**networks.CASES[name][0])
+        for name, network in built.items():
             assert {key: list(value.shape) for key, value in network.state_dict().items()} == LAYOUTS[name]
 
 
