@@ -41,16 +41,16 @@ def build_metrics(
     Raises:
         UserError: an unknown metric, group or option, or options of a metric that is not asked for.
     """
-    options = options or {}
-    wanted: dict[str, None] = {}
-    for name in names:
-        if name not in METRICS and name not in GROUPS:
-            raise unknown_name("metric", name, [*METRICS, *GROUPS])
-        wanted |= dict.fromkeys(GROUPS.get(name, (name,)))
+    options, wanted = options or {}, _members(names)
     stray = [name for name in options if name not in wanted]
     if stray:
         raise UserError(f"settings of {stray[0]}, which is not among the metrics {', '.join(wanted)}")
     return [_class(name)(tools, options.get(name)) for name in wanted]
+
+
+def needed_weights(names: Sequence[str]) -> list[str]:
+    """Files of weights that metrics need, by the names of the metrics or groups, each once."""
+    return list(dict.fromkeys(weights for name in _members(names) for weights in _class(name).weights))
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -79,6 +79,15 @@ def describe() -> str:
         needs = f" Needs {', '.join(cls.weights)}." if cls.weights else ""
         lines.append(f"{name:<24}{(cls.__doc__ or '').strip().splitlines()[0]}{needs}")
     return "\n".join(lines + [f"{name:<24}{', '.join(members)}" for name, members in GROUPS.items()])
+
+
+def _members(names: Sequence[str]) -> list[str]:
+    wanted: dict[str, None] = {}
+    for name in names:
+        if name not in METRICS and name not in GROUPS:
+            raise unknown_name("metric", name, [*METRICS, *GROUPS])
+        wanted |= dict.fromkeys(GROUPS.get(name, (name,)))
+    return list(wanted)
 
 
 def _class(name: str) -> type[Metric]:

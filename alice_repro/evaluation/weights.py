@@ -6,6 +6,9 @@ Nothing is downloaded unless asked (`fetch`), and no file is read whose checksum
 from __future__ import annotations
 
 import os
+import shutil
+import urllib.request
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,7 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from alice_repro.errors import UserError, unknown_name
-from alice_repro.files import read_toml, sha256_file
+from alice_repro.files import atomic_path, read_toml, sha256_file
+from alice_repro.progress import log
 from alice_repro.strict import from_mapping
 
 REGISTRY = Path(__file__).with_name("weights.toml")
@@ -97,6 +101,46 @@ class Weights:
         """
         path = self.path(name)
         return _sha256(path, path.stat().st_mtime_ns)
+
+
+def fetch(weights: Weights, name: str) -> Path:
+    """Download a file of weights to where it is looked for, checked before it takes its name; one that is there stays.
+
+    A source that is a zip archive (RAFT's) is unpacked: the member of the file's name is kept.
+
+    Raises:
+        UserError: it has no address, the download fails, or its checksum is not the publisher's.
+    """
+    known, path = weight_file(name), weights.place(name)
+    if path.is_file():
+        return weights.path(name)
+    if not known.source:
+        raise UserError(f"weights {name} ({known.what}) have no address to download from")
+    log(f"downloading {known.source} to {path}")
+    try:
+        with atomic_path(path) as temporary:
+            with urllib.request.urlopen(known.source, timeout=60) as answer, temporary.open("wb") as file:
+                shutil.copyfileobj(answer, file)
+            if known.source.endswith(".zip"):
+                _keep_member(temporary, known.file)
+            found = sha256_file(temporary)
+            if not found.startswith(known.sha256):
+                raise UserError(f"{known.source}: sha256 {found}, which does not begin with {known.sha256}")
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{known.source}: download failed ({error}); fetch it by hand and put it at {path}") from error
+    return path
+
+
+def _keep_member(archive: Path, file: str) -> None:
+    """Replace a zip archive by its member of this name."""
+    member = archive.with_name(archive.name + ".member")
+    with zipfile.ZipFile(archive) as opened:
+        names = [name for name in opened.namelist() if name.rpartition("/")[2] == file]
+        if len(names) != 1:
+            raise UserError(f"the archive holds {len(names)} files called {file}, not one")
+        with opened.open(names[0]) as source, member.open("wb") as target:
+            shutil.copyfileobj(source, target)
+    member.replace(archive)
 
 
 @cache

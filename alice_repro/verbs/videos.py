@@ -19,6 +19,8 @@ def evaluate(
     metrics: str = "vbench-custom",
     prompts: str | None = None,
     weights: Path | None = None,
+    weights_file: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+    download: bool = False,
     device: str = "cpu",
     batch: int = 16,
     settings: MetricSettings = (),
@@ -35,17 +37,23 @@ def evaluate(
         prompts: a CSV (columns video, caption), a JSON ({video: prompt}), "names" (prompt-3.mp4) or "none"; if not
             given, FOLDER/captions.csv, else the names.
         weights: folder of the public weights; $ALICE_REPRO_WEIGHTS or ~/.cache/alice_repro/weights if not given.
+        weights_file: NAME=PATH of a file that lies elsewhere. Repeatable.
+        download: get the public weights that are not there.
         device: cpu or cuda.
         batch: frames that go through a network together.
     """
     from alice_repro.evaluation.evaluate import evaluate as run
     from alice_repro.evaluation.evaluate import show
     from alice_repro.evaluation.metric import Tools
-    from alice_repro.evaluation.registry import parse_settings
-    from alice_repro.evaluation.weights import Weights
+    from alice_repro.evaluation.registry import needed_weights, parse_settings
+    from alice_repro.evaluation.weights import Weights, fetch
 
+    files = {name: Path(path) for name, _, path in (word.partition("=") for word in weights_file)}
     names = [name.strip() for name in metrics.split(",") if name.strip()]
-    tools = Tools(Weights(weights), device, batch)
+    tools = Tools(Weights(weights, files), device, batch)
+    if download:
+        for name in needed_weights(names):
+            fetch(tools.weights, name)
     found = run(folder, names, out, prompts=prompts, tools=tools, options=parse_settings(settings))
     print(show(found))
     print(f"{len(found.scores)} videos: {out}/scores.csv")

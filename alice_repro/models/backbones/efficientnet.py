@@ -6,14 +6,13 @@ over, and batch norms with epsilon 0.001. Module names are those of the public f
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from alice_repro.errors import UserError
+from alice_repro.models.backbones.public_weights import load_public, read_state
 
 # (blocks, kernel, stride of the first, expansion, channels out)
 STAGES = (
@@ -83,10 +82,6 @@ def load_efficientnet(path: Path) -> EfficientNetLite0:
     Raises:
         UserError: the file does not hold EfficientNet-Lite0.
     """
-    network = EfficientNetLite0()
-    try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (pickle.UnpicklingError, RuntimeError, TypeError, AttributeError, EOFError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{path} does not hold EfficientNet-Lite0 ({reason})") from error
-    return network.eval().requires_grad_(False)
+    with torch.device("meta"):
+        network = EfficientNetLite0()
+    return load_public(network, read_state(path), path, "EfficientNet-Lite0")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from alice_repro.errors import UserError
+from alice_repro.models.backbones.public_weights import load_public, read_state
 
 
 def load_mobilenet(path: Path) -> nn.Module:
@@ -19,11 +18,8 @@ def load_mobilenet(path: Path) -> nn.Module:
     """
     from torchvision.models import mobilenet_v2
 
-    network = mobilenet_v2()
-    try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (pickle.UnpicklingError, RuntimeError, TypeError, AttributeError, EOFError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{path} does not hold torchvision's MobileNetV2 ({reason})") from error
+    with torch.device("meta"):
+        network = mobilenet_v2()
+    network = load_public(network, read_state(path), path, "torchvision's MobileNetV2")
     network.classifier = nn.Identity()
-    return network.eval().requires_grad_(False)
+    return network
