@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from alice_repro.errors import UserError, unknown_name
-from alice_repro.files import atomic_path, read_toml, sha256_file
+from alice_repro.files import atomic_path, atomic_write_bytes, read_toml, sha256_file
 from alice_repro.progress import log
 from alice_repro.strict import from_mapping
 
@@ -37,6 +37,7 @@ class WeightFile:
         file: its usual file name.
         source: address to download it from, or "" if a person has to get it.
         sha256: of the whole file, or its beginning; "" where no publisher states one.
+        beside: small files that belong to it, at the same address and in the same folder.
         licence: as its publisher states it.
         what: the network, in words.
         package: "NAME/FILE" if a package of the registry carries the file: FILE in the folder of the module NAME.
@@ -49,6 +50,7 @@ class WeightFile:
     source: str = ""
     sha256: str = ""
     package: str = ""
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,10 @@ def fetch(weights: Weights, name: str) -> Path:
         raise UserError(f"weights {name} ({known.what}) have no address to download from")
     log(f"downloading {known.source} to {path}")
     try:
+        for name_beside in known.beside:
+            address = known.source.rpartition("/")[0] + "/" + name_beside
+            with urllib.request.urlopen(address, timeout=60) as answer:
+                atomic_write_bytes(path.with_name(name_beside), answer.read())
         with atomic_path(path) as temporary:
             with urllib.request.urlopen(known.source, timeout=60) as answer, temporary.open("wb") as file:
                 shutil.copyfileobj(answer, file)
