@@ -61,11 +61,19 @@ class NetworkMetric(Metric):
         super().__init__(tools, options)
         self.networks = dict(networks or {})
 
+    def load(self) -> None:
+        """Load the networks that are not there yet; watchers begin with it.
+
+        Raises:
+            MissingWeights, UserError: as `load_network` does.
+        """
+        for name in self.weights:
+            if name not in self.networks:
+                self.networks[name] = load_network(name, self.tools)
+
     def run(self, name: str, *inputs: Tensor) -> Tensor:
         """What a network gives for a batch; inputs come from the CPU, the result goes there, float32."""
-        if name not in self.networks:
-            self.networks[name] = load_network(name, self.tools)
-        with torch.inference_mode():
+        with torch.no_grad():
             return self.networks[name](*(value.to(self.tools.device) for value in inputs)).float().cpu()
 
 

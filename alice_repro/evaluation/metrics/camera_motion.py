@@ -118,5 +118,3 @@ def _directions(vector: np.ndarray, still: float) -> Iterable[str]:
     x, y = vector
     names = [name for name, far in (("right", x), ("left", -x), ("down", y), ("up", -y)) if far > still]
     return names or ["static"]
-
-

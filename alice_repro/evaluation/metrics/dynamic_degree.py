@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alice_repro.errors import UserError
 from alice_repro.evaluation.metric import Clip, Result, Watcher
 from alice_repro.evaluation.networks import Batches, NetworkMetric, pairs_together
 from alice_repro.evaluation.preprocess import flow_input
@@ -34,6 +35,7 @@ class DynamicDegree(NetworkMetric):
     weights = ("raft-things",)
 
     def watch(self, clip: Clip) -> Watcher:
+        self.load()
         return _Watcher(self, clip)
 
 
@@ -57,6 +59,7 @@ class _Watcher:
         self.size = (0, 0)
         self.flows: list[float] = []
         self.last: Tensor | None = None
+        self.problem = ""
         self.batches = Batches(pairs_together(clip.height, clip.width, metric.tools.batch), self._run)
 
     def see(self, frame: np.ndarray) -> None:
@@ -69,13 +72,20 @@ class _Watcher:
         self.count += 1
 
     def _run(self, frames: list[np.ndarray]) -> None:
+        if self.problem:
+            return
         # Padded as in the official code, whose flow covers the padding too.
         inputs = torch.cat([self.last, *map(flow_input, frames)])
         self.last = inputs[-1:].clone()
-        self.flows += fastest_flow(self.metric.run("raft-things", inputs[:-1], inputs[1:])).tolist()
+        try:
+            self.flows += fastest_flow(self.metric.run("raft-things", inputs[:-1], inputs[1:])).tolist()
+        except UserError as error:  # frames that the network cannot take
+            self.problem = str(error)
 
     def result(self) -> Result:
         self.batches.flush()
+        if self.problem:
+            return Result({"dynamic_degree": self.problem})
         if not self.flows:
             return Result({"dynamic_degree": f"needs {self.interval + 1} frames or more: two at 8 a second"})
         if not np.isfinite(self.flows).all():

@@ -24,6 +24,7 @@ class FrameQuality(NetworkMetric):
         """A number for each of (n, 3, h, w)."""
 
     def watch(self, clip: Clip) -> Watcher:
+        self.load()
         return _Watcher(self)
 
 

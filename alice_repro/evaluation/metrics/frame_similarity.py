@@ -31,6 +31,7 @@ class FrameSimilarity(NetworkMetric):
         """The network's input, (1, 3, h, w)."""
 
     def watch(self, clip: Clip) -> Watcher:
+        self.load()
         return _Watcher(self)
 
     def pool(self, measure: str, scores: pd.DataFrame) -> float:

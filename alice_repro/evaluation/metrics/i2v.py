@@ -73,6 +73,7 @@ class _ImageSimilarity(NetworkMetric):
     def watch(self, clip: Clip) -> Watcher:
         if absent := self.absent():
             return Unmeasured(self.name, absent)
+        self.load()
         path = find_image(clip, self.options.images)
         if path is None:
             where = self.options.images or "its folder"
