@@ -114,7 +114,7 @@ def classify_camera(first: np.ndarray, last: np.ndarray, side: int) -> set[str]:
     return kinds - {"static"} or kinds
 
 
-def _directions(vector: np.ndarray, still: float) -> Iterable[str]:
+def _directions(vector: np.ndarray, still: float) -> list[str]:
     x, y = vector
     names = [name for name, far in (("right", x), ("left", -x), ("down", y), ("up", -y)) if far > still]
     return names or ["static"]
