@@ -14,7 +14,9 @@ from torch import Tensor
 
 from alice_repro.evaluation.metric import Metric, Tools
 
-# name in weights.toml -> module of alice_repro.models.backbones, its loading function
+BACKBONES = "alice_repro.models.backbones"
+PREPROCESSING = "alice_repro.evaluation.preprocess"
+# name in weights.toml -> module of BACKBONES, its loading function
 LOADERS = {
     "dino-vitb16": ("dino", "load_dino"),
     "clip-vitb32": ("clip", "load_clip"),
@@ -42,7 +44,7 @@ def load_network(name: str, tools: Tools) -> Callable[..., Tensor]:
 @cache
 def _load(name: str, path: Path, device: str) -> Callable[..., Tensor]:
     module, function = LOADERS[name]
-    return getattr(import_module(f"alice_repro.models.backbones.{module}"), function)(path).to(device).eval()
+    return getattr(import_module(f"{BACKBONES}.{module}"), function)(path).to(device).eval()
 
 
 class NetworkMetric(Metric):
@@ -51,6 +53,13 @@ class NetworkMetric(Metric):
     Args:
         networks: name in `weights` -> a callable that takes and gives what the network of that name does.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Extend `code` by the modules of its bases, of what prepares frames, and of its networks."""
+        super().__init_subclass__(**kwargs)
+        bases = [base.__module__ for base in cls.__mro__[1:] if issubclass(base, NetworkMetric)]
+        networks = [f"{BACKBONES}.{LOADERS[name][0]}" for name in cls.weights]
+        cls.code = tuple(dict.fromkeys([*getattr(cls, "code", ()), *bases, PREPROCESSING, *networks]))
 
     def __init__(
         self,

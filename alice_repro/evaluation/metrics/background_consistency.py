@@ -19,6 +19,7 @@ class BackgroundConsistency(FrameSimilarity):
 
     name = "background_consistency"
     measures = ("background_consistency",)
+    weighted_by = {"background_consistency": "pairs"}
     weights = ("clip-vitb32",)
     features = "clip-vitb32"
 

@@ -98,7 +98,7 @@ class _CameraWatcher:
 
 
 def classify_camera(first: np.ndarray, last: np.ndarray, side: int) -> set[str]:
-    """What the camera does: one or more of the types, "static" only alone; empty if the edges fit no type.
+    """What the camera does: one or more of the types, "static" only if all edges stand still; empty if they fit none.
 
     Args:
         first, last: whole pixels (x, y) of the grid, (10, 10, 2); side: the frame's short side.
@@ -108,10 +108,11 @@ def classify_camera(first: np.ndarray, last: np.ndarray, side: int) -> set[str]:
     top, bottom, left, right = (
         _directions(moved[at], side * STILL) for at in ((0, middle), (-1, middle), (middle, 0), (middle, -1))
     )
-    kinds = {_TOP_BOTTOM.get(pair) for pair in product(top, bottom)}
-    kinds |= {_LEFT_RIGHT.get(pair) for pair in product(left, right)}
-    kinds.discard(None)
-    return kinds - {"static"} or kinds
+    vertical = {_TOP_BOTTOM[pair] for pair in product(top, bottom) if pair in _TOP_BOTTOM}
+    horizontal = {_LEFT_RIGHT[pair] for pair in product(left, right) if pair in _LEFT_RIGHT}
+    if vertical == horizontal == {"static"}:
+        return {"static"}
+    return (vertical | horizontal) - {"static"}
 
 
 def _directions(vector: np.ndarray, still: float) -> list[str]:

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alice_repro.errors import UserError
 from alice_repro.evaluation.metric import Clip, Result, Watcher
 from alice_repro.evaluation.networks import Batches, NetworkMetric, pairs_together
 from alice_repro.evaluation.preprocess import flow_input
@@ -33,6 +32,7 @@ class DynamicDegree(NetworkMetric):
     name = "dynamic_degree"
     measures = ("dynamic_degree",)
     weights = ("raft-things",)
+    code = ("alice_repro.models.backbones.correlation",)
 
     def watch(self, clip: Clip) -> Watcher:
         self.load()
@@ -59,7 +59,6 @@ class _Watcher:
         self.size = (0, 0)
         self.flows: list[float] = []
         self.last: Tensor | None = None
-        self.problem = ""
         self.batches = Batches(pairs_together(clip.height, clip.width, metric.tools.batch), self._run)
 
     def see(self, frame: np.ndarray) -> None:
@@ -72,20 +71,13 @@ class _Watcher:
         self.count += 1
 
     def _run(self, frames: list[np.ndarray]) -> None:
-        if self.problem:
-            return
         # Padded as in the official code, whose flow covers the padding too.
         inputs = torch.cat([self.last, *map(flow_input, frames)])
         self.last = inputs[-1:].clone()
-        try:
-            self.flows += fastest_flow(self.metric.run("raft-things", inputs[:-1], inputs[1:])).tolist()
-        except UserError as error:  # frames that the network cannot take
-            self.problem = str(error)
+        self.flows += fastest_flow(self.metric.run("raft-things", inputs[:-1], inputs[1:])).tolist()
 
     def result(self) -> Result:
         self.batches.flush()
-        if self.problem:
-            return Result({"dynamic_degree": self.problem})
         if not self.flows:
             return Result({"dynamic_degree": f"needs {self.interval + 1} frames or more: two at 8 a second"})
         if not np.isfinite(self.flows).all():

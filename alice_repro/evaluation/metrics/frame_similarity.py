@@ -6,12 +6,10 @@ from abc import abstractmethod
 from typing import ClassVar
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alice_repro.errors import UserError
 from alice_repro.evaluation.metric import Clip, Result, Watcher
 from alice_repro.evaluation.networks import Batches, NetworkMetric, score
 
@@ -20,8 +18,8 @@ class FrameSimilarity(NetworkMetric):
     """Mean over frames t >= 1 of (max(0, cos(t-1, t)) + max(0, cos(0, t))) / 2, of a network's features.
 
     0..1, 1 = no frame differs. For a folder VBench takes the mean over all frames of all videos but the first of each,
-    so that long videos count more; `pool` does so too. (With several GPUs the official package takes the mean of the
-    videos for the subject, a different number.)
+    so that long videos count more: weight "pairs", frames less one. (With several GPUs the official package takes the
+    mean of the videos for the subject, a different number.)
     """
 
     features: ClassVar[str]
@@ -33,13 +31,6 @@ class FrameSimilarity(NetworkMetric):
     def watch(self, clip: Clip) -> Watcher:
         self.load()
         return _Watcher(self)
-
-    def pool(self, measure: str, scores: pd.DataFrame) -> float:
-        """Mean weighted by each video's frames less one, from the column `frames`."""
-        if "frames" not in scores:
-            raise UserError(f"{measure} of a folder weights videos by their frames: the table has no column frames")
-        known = scores[scores[measure].notna()]
-        return float(np.average(known[measure], weights=known["frames"] - 1)) if len(known) else float("nan")
 
 
 class Similarities:

@@ -57,6 +57,7 @@ class _ImageSimilarity(NetworkMetric):
     """0.4 max s + 0.3 mean c + 0.3 min c: s = similarity of a frame to the input image, c = of successive frames."""
 
     Options = ImageOptions
+    code = ("alice_repro.evaluation.metrics.frame_similarity",)
 
     @abstractmethod
     def prepare(self, image: np.ndarray | Image.Image) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from alice_repro.errors import UserError
 from alice_repro.evaluation.metric import Clip, Result, Watcher
 from alice_repro.evaluation.networks import Batches, NetworkMetric, pairs_together, score
 from alice_repro.evaluation.preprocess import interpolation_input, unpad
@@ -25,6 +24,7 @@ class MotionSmoothness(NetworkMetric):
     name = "motion_smoothness"
     measures = ("motion_smoothness",)
     weights = ("amt-s",)
+    code = ("alice_repro.models.backbones.correlation",)
 
     def watch(self, clip: Clip) -> Watcher:
         self.load()
@@ -36,7 +36,6 @@ class _Watcher:
         self.metric = metric
         self.held: list[np.ndarray] = []
         self.differences: list[float] = []
-        self.problem = ""
         self.batches = Batches(pairs_together(clip.height, clip.width, metric.tools.batch), self._run)
 
     def see(self, frame: np.ndarray) -> None:
@@ -46,15 +45,8 @@ class _Watcher:
             self.held = [frame]
 
     def _run(self, triples: list[Triple]) -> None:
-        if self.problem:
-            return
         left, right = (torch.cat([interpolation_input(triple[i]) for triple in triples]) for i in (0, 2))
-        try:
-            guesses = self.metric.run("amt-s", left, right)
-        except UserError as error:  # frames that the network cannot take
-            self.problem = str(error)
-            return
-        guesses = unpad(guesses, *triples[0][1].shape[:2]) * 255.0
+        guesses = unpad(self.metric.run("amt-s", left, right), *triples[0][1].shape[:2]) * 255.0
         for guess, (_, real, _) in zip(guesses, triples, strict=True):
             if not guess.isfinite().all():
                 self.differences.append(np.nan)
@@ -64,8 +56,6 @@ class _Watcher:
 
     def result(self) -> Result:
         self.batches.flush()
-        if self.problem:
-            return Result({"motion_smoothness": self.problem})
         if not self.differences:
             return Result({"motion_smoothness": "needs three frames or more"})
         return Result({"motion_smoothness": score((255.0 - np.mean(self.differences)) / 255.0, "amt-s")})

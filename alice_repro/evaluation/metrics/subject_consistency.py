@@ -18,6 +18,7 @@ class SubjectConsistency(FrameSimilarity):
 
     name = "subject_consistency"
     measures = ("subject_consistency",)
+    weighted_by = {"subject_consistency": "pairs"}
     weights = ("dino-vitb16",)
     features = "dino-vitb16"
 
