@@ -203,6 +203,32 @@ def test_dynamic_degree_counts_pairs_as_the_rule_says():
     assert fastest_flow(flow).tolist() == pytest.approx([4.0])
 
 
+class _FlowWithFeatures(torch.nn.Module):
+    """The stub, from features of each frame, which are counted."""
+
+    def __init__(self):
+        super().__init__()
+        self.stub, self.seen = stubs.Flow(), 0
+
+    def features(self, frames):
+        self.seen += len(frames)
+        return frames * 1.0
+
+    def forward(self, first, second, features=None):
+        assert torch.equal(first, features[0]) and torch.equal(second, features[1])
+        return self.stub(*features)
+
+
+def test_features_of_a_frame_are_computed_once_for_both_of_its_pairs():
+    path = PARITY / "clips" / "bunny.mp4"
+    metric = stubbed(["dynamic_degree"], 3)[0]
+    _, (plain,) = measure([metric], clip_of(path, fps=8), iter_frames(path))
+    metric.networks["raft-things"] = counting = _FlowWithFeatures()
+    _, (shared,) = measure([metric], clip_of(path, fps=8), iter_frames(path))
+    assert counting.seen == 24 and shared.values == plain.values
+    np.testing.assert_array_equal(shared.arrays["dynamic_degree"], plain.arrays["dynamic_degree"])
+
+
 def test_a_still_image_is_consistent_smooth_and_does_not_move():
     values, _ = measure(stubbed(SEVEN), clip_of(PARITY / "clips" / "still.mp4"), _grey_still(20))
     assert values["subject_consistency"] == pytest.approx(1, abs=1e-6)

@@ -38,6 +38,23 @@ class DynamicDegree(NetworkMetric):
         self.load()
         return _Watcher(self, clip)
 
+    def flow(self, frames: Tensor, features: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Flow of each successive pair (n - 1, 2, h, w) of frames (n, 3, h, w), and the last frame's features.
+
+        Args:
+            features: of the first frame, if known. A network with a method `features` computes a frame's features once,
+                though it stands in two pairs (the official code computes them twice); any callable of two frames will do.
+        """
+        network = self.networks["raft-things"]
+        if not hasattr(network, "features"):
+            return self.run("raft-things", frames[:-1], frames[1:]), None
+        frames = frames.to(self.tools.device)
+        with torch.no_grad():
+            maps = network.features(frames if features is None else frames[1:])
+            maps = maps if features is None else torch.cat([features, maps])
+            flow = network(frames[:-1], frames[1:], features=(maps[:-1], maps[1:]))
+        return flow.float().cpu(), maps[-1:].clone()
+
 
 def fastest_flow(flow: Tensor) -> Tensor:
     """Mean length of the longest 5 % of vectors in each flow (n, 2, h, w), in pixels: (n,)."""
@@ -59,6 +76,7 @@ class _Watcher:
         self.size = (0, 0)
         self.flows: list[float] = []
         self.last: Tensor | None = None
+        self.features: Tensor | None = None
         self.batches = Batches(pairs_together(clip.height, clip.width, metric.tools.batch), self._run)
 
     def see(self, frame: np.ndarray) -> None:
@@ -74,7 +92,8 @@ class _Watcher:
         # Padded as in the official code, whose flow covers the padding too.
         inputs = torch.cat([self.last, *map(flow_input, frames)])
         self.last = inputs[-1:].clone()
-        self.flows += fastest_flow(self.metric.run("raft-things", inputs[:-1], inputs[1:])).tolist()
+        flow, self.features = self.metric.flow(inputs, self.features)
+        self.flows += fastest_flow(flow).tolist()
 
     def result(self) -> Result:
         self.batches.flush()
