@@ -38,11 +38,12 @@ def load_network(name: str, tools: Tools) -> Callable[..., Tensor]:
     Raises:
         MissingWeights, UserError: as `Weights.path` and the loading functions do.
     """
-    return _load(name, tools.weights.path(name), tools.device)
+    return read_network(name, tools.weights.path(name), tools.device)
 
 
 @cache
-def _load(name: str, path: Path, device: str) -> Callable[..., Tensor]:
+def read_network(name: str, path: Path, device: str = "cpu") -> Callable[..., Tensor]:
+    """The network of that name with the weights of a file, whatever its checksum."""
     module, function = LOADERS[name]
     return getattr(import_module(f"{BACKBONES}.{module}"), function)(path).to(device).eval()
 

@@ -12,9 +12,9 @@ import json
 import resource
 import sys
 import time
+from argparse import Namespace
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import torch
@@ -61,7 +61,7 @@ NETWORKS = {
     "musiq_spaq_ckpt-358bb6af.pth": (partial(MUSIQ, pretrained=False), lambda state: state),
     "amt-s.pth": (amt, lambda state: {"state_dict": state}),
     "raft-things.pth": (
-        lambda: RAFT(SimpleNamespace(small=False, mixed_precision=False, alternate_corr=False)),
+        lambda: RAFT(Namespace(small=False, mixed_precision=False, alternate_corr=False)),
         lambda state: _under("module.", state),
     ),
 }

