@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from importlib import util
 from pathlib import Path
@@ -348,3 +349,29 @@ def test_a_network_is_named_by_its_function(tmp_path, monkeypatch):
     options["i2v_background"]["network"] = "mine_networks:nothing"
     with pytest.raises(UserError, match="mine_networks:nothing"):
         build_metrics(["i2v_background"], Tools(), options)[0].watch(clip_of(PARITY / "clips" / "still.mp4"))
+
+
+@pytest.mark.slow
+def test_a_clip_of_150_frames_of_1080p_takes_less_than_a_gigabyte_and_a_half():
+    """All seven at once, in a process of its own, above what the stub networks and libraries take."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY.format(tests=str(Path(__file__).parent))], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[-1]) < 1.5 * 2**30
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+sys.path.insert(0, {tests!r})
+from test_dimensions import Clip, SEVEN, measure, stubbed
+noise = np.random.default_rng(0).integers(0, 256, (1080, 1920 + 150, 3), dtype=np.uint8)
+frames = (noise[:, i : i + 1920].copy() for i in range(150))
+metrics = stubbed(SEVEN, 16)
+measure(metrics, Clip("a.mp4", Path("a.mp4"), None, 24, 64, 96), [np.zeros((64, 96, 3), np.uint8) for _ in range(20)])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+measure(metrics, Clip("a.mp4", Path("a.mp4"), None, 24, 1080, 1920), frames)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
