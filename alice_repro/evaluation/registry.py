@@ -13,7 +13,16 @@ from alice_repro.strict import toml_value
 # name -> class in alice_repro.evaluation.metrics
 METRICS = {
     "lab": "lab.Lab",
+    "subject_consistency": "subject_consistency.SubjectConsistency",
+    "background_consistency": "background_consistency.BackgroundConsistency",
     "temporal_flickering": "temporal_flickering.TemporalFlickering",
+    "motion_smoothness": "motion_smoothness.MotionSmoothness",
+    "dynamic_degree": "dynamic_degree.DynamicDegree",
+    "aesthetic_quality": "aesthetic_quality.AestheticQuality",
+    "imaging_quality": "imaging_quality.ImagingQuality",
+    "i2v_subject": "i2v.I2VSubject",
+    "i2v_background": "i2v.I2VBackground",
+    "camera_motion": "camera_motion.CameraMotion",
     "diversity_clip": "diversity.ClipDiversity",
     "diversity_dino": "diversity.DinoDiversity",
     "surrogate_diversity_mobilenet": "diversity.MobileNetDiversity",
@@ -21,12 +30,24 @@ METRICS = {
     "colour": "colour.Colour",
     "motion": "motion.Motion",
 }
-# What the official package calls custom input, without the dimensions that need a prompt.
+# vbench-custom: what the official package calls custom input, without the dimensions that need a prompt.
+# vbench-i2v: what the image-to-video total needs; it has no temporal flickering.
+_SEVEN = (
+    "subject_consistency",
+    "background_consistency",
+    "temporal_flickering",
+    "motion_smoothness",
+    "dynamic_degree",
+    "aesthetic_quality",
+    "imaging_quality",
+)
+_I2V = ("i2v_subject", "i2v_background", "camera_motion")
 GROUPS = {
-    "vbench-custom": ("temporal_flickering",),
     # DFD B.3.1
     "diversity": ("diversity_clip", "diversity_dino"),
     "surrogate-diversity": ("surrogate_diversity_mobilenet", "surrogate_diversity_efficientnet"),
+    "vbench-custom": _SEVEN,
+    "vbench-i2v": (*_I2V, *(name for name in _SEVEN if name != "temporal_flickering")),
 }
 
 

