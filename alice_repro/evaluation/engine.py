@@ -132,17 +132,15 @@ def measure_videos(entries: Sequence[Entry], metrics: Sequence[Metric], store: P
     with kept.alone():
         kept.read()
         for entry in track(list(entries), title):
+            if entry.problem:
+                keys.append({})
+                continue
             own = {CLIP: f"{entry.sha256} {CLIP}"} | {
-                metric.name: " ".join(
-                    [entry.sha256, identities[metric.name], str(entry.columns.get("caption"))]
-                    if metric.reads_caption
-                    else [entry.sha256, identities[metric.name]]
-                )
-                for metric in metrics
+                metric.name: _key(entry, metric, identities[metric.name]) for metric in metrics
             }
-            keys.append({} if entry.problem else own)
+            keys.append(own)
             lacking = [metric for metric in metrics if own[metric.name] not in kept.rows]
-            if entry.problem or not (lacking or own[CLIP] not in kept.rows):
+            if not lacking and own[CLIP] in kept.rows:
                 continue
             for name, result in measure_clip(entry.clip, lacking, faults).items():
                 kept.keep(own[name], result)
@@ -201,6 +199,12 @@ def measure_clip(
             results[name] = _checked(by_name[name], result)
     size = {"fps": float(clip.fps), "height": float(clip.height), "width": float(clip.width)}
     return {CLIP: Result({"frames": float(frames), **size}), **results}
+
+
+def _key(entry: Entry, metric: Metric, identity: str) -> str:
+    """What a row is known by."""
+    parts = [entry.sha256, identity, metric.beside(entry.clip)]
+    return " ".join([*parts, str(entry.columns.get("caption"))] if metric.reads_caption else parts)
 
 
 def _left(store: Store, key: str) -> dict[str, np.ndarray] | str:

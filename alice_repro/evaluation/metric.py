@@ -97,8 +97,8 @@ class Metric(ABC):
         weights: names in weights.toml of the files that it needs.
         code: modules beside its own whose source decides its values.
         reads_caption: a value depends on the prompt too.
-        weighted_by: measure -> column of the scores ("frames") that weighs it in a folder's number, where the official
-            package does so; the plain mean otherwise.
+        weighted_by: measure -> what weighs it in a folder's number where the official package does so: "frames", or
+            "pairs" of successive ones; the plain mean otherwise.
         surrogate: "" or why its values must not be set beside published ones.
         Options: its settings, a frozen dataclass with defaults; `--set NAME.KEY=VALUE`.
     """
@@ -127,6 +127,10 @@ class Metric(ABC):
         parts = [sha256_file(str(module.__file__)) for module in sources]
         parts += [repr(self.options), *(f"{name} {self._weights_sha256(name)}" for name in self.weights)]
         return f"{self.name} {hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}"
+
+    def beside(self, clip: Clip) -> str:
+        """What else decides this video's value: the checksum of a file that lies beside it, say."""
+        return ""
 
     @property
     def missing_weights(self) -> list[str]:

@@ -54,14 +54,15 @@ def summarise(scores: pd.DataFrame, sets: pd.DataFrame, metrics: Sequence[Metric
 def pooled(scores: pd.DataFrame, measure: str, weight: str | None = None) -> Estimate | None:
     """Mean of a measure over the videos that have it, with its interval; None if none has.
 
-    With a weight, the interval is of the linearised ratio: each value counts as mean + w / mean(w) * (value - mean).
+    With a weight, "frames" or "pairs" of them, the interval is of the linearised ratio: each value counts as
+    mean + w / mean(w) * (value - mean).
     """
     known = scores[scores[measure].notna()]
     if known.empty:
         return None
     values, prompt = known[measure].to_numpy(float), prompts_of(known).to_numpy(str)
     if weight is not None:
-        w = known[weight].to_numpy(float)
+        w = known["frames"].to_numpy(float) - (weight == "pairs")
         mean = float((w * values).sum() / w.sum())
         values = mean + w / w.mean() * (values - mean)
     elif set(np.unique(values)) <= {0.0, 1.0}:

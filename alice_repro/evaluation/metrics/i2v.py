@@ -24,6 +24,7 @@ from alice_repro.evaluation.metric import Clip, Result, Watcher
 from alice_repro.evaluation.metrics.frame_similarity import Similarities
 from alice_repro.evaluation.networks import Batches, NetworkMetric, score
 from alice_repro.evaluation.preprocess import dreamsim_input, i2v_dino_input
+from alice_repro.files import sha256_file
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
@@ -70,6 +71,10 @@ class _ImageSimilarity(NetworkMetric):
     def absent(self) -> str:
         """Why no video can be measured; "" if they can."""
         return ""
+
+    def beside(self, clip: Clip) -> str:
+        path = find_image(clip, self.options.images)
+        return sha256_file(path) if path else "no image"
 
     def watch(self, clip: Clip) -> Watcher:
         if absent := self.absent():

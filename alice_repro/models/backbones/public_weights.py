@@ -33,7 +33,9 @@ def read_state(path: str | Path, inside: str = "") -> dict[str, torch.Tensor]:
         raise UserError(f"{path}: no such file of weights")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, OSError, KeyError) as error:
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{path}: not a file of tensors that torch.save wrote: nothing else is unpickled") from error
+    except (RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
         first = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"{path}: not a file of tensors that torch.save wrote ({first[0]})") from error
     if inside and isinstance(content, Mapping) and inside in content:

@@ -142,11 +142,14 @@ def test_weights_are_found_in_a_package_unless_the_folder_has_them(tmp_path, mon
 def test_weights_of_something_else_are_told(load, name, tmp_path):
     path = tmp_path / "wrong.pth"
     path.write_bytes(b"nothing")
-    with pytest.raises(UserError, match=f"does not hold .*{name}"):
+    with pytest.raises(UserError, match="wrong.pth: not a file of tensors"):
+        load(path)
+    torch.save({"weight": torch.zeros(3)}, path)
+    with pytest.raises(UserError, match=f"not the weights of .*{name}: .* is missing"):
         load(path)
     for content in ({"a": torch.ones(1)}, {"a": Path}, [1]):  # another network; what only running code would read
         torch.save(content, path)
-        with pytest.raises(UserError, match=f"does not hold .*{name}"):
+        with pytest.raises(UserError, match=f"not the weights of .*{name}"):
             load(path)
 
 
