@@ -11,6 +11,7 @@ from alice_repro.evaluation.metric import Metric, Tools
 
 # name -> class in alice_repro.evaluation.metrics
 METRICS = {
+    "camera": "camera.Camera",
     "temporal_flickering": "temporal_flickering.TemporalFlickering",
 }
 # What the official package calls custom input, without the dimensions that need a prompt.

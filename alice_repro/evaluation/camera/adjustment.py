@@ -3,7 +3,7 @@
 A point is a direction d from the first camera (a unit vector) and an inverse distance rho along it, so that points
 at infinity, and clips without any parallax, are ordinary cases. In camera i, at position t_i with axes R_i, it lies
 along R_i^T (d - rho t_i). Levenberg-Marquardt on the normal equations, points eliminated first (the Schur
-complement, Triggs et al. 2000, section 6); the loss is Cauchy's, by reweighting.
+complement, Triggs et al. 2000, section 6); the loss is robust, by reweighting.
 """
 
 from __future__ import annotations
@@ -50,6 +50,30 @@ class Free:
 
 
 @dataclass(frozen=True)
+class Loss:
+    """How much an error counts.
+
+    Attributes:
+        scale: pixels at which it begins to count less.
+        bounded: Geman and McClure's loss, to which what moves by itself is lost at any distance; else Cauchy's, which
+            still pulls from afar: for a start that is far off.
+    """
+
+    scale: float
+    bounded: bool = True
+
+    def cost(self, squared: np.ndarray) -> np.ndarray:
+        """Of squared errors, pixels."""
+        s = squared / self.scale**2
+        return s / (1 + s) if self.bounded else np.log1p(s)
+
+    def root_weight(self, squared: np.ndarray) -> np.ndarray:
+        """Square root of an observation's weight: half the slope of the cost in the squared error."""
+        s = squared / self.scale**2
+        return (1 / (1 + s) if self.bounded else 1 / np.sqrt(1 + s)) / self.scale
+
+
+@dataclass(frozen=True)
 class FocalPrior:
     """The logarithm of the focal length is normal about that of `focal`, with standard deviation `spread`."""
 
@@ -76,7 +100,7 @@ def errors(world: World, tracks: Tracks) -> np.ndarray:
 def adjust(
     world: World,
     tracks: Tracks,
-    scale: float,
+    loss: Loss,
     free: Free,
     prior: FocalPrior,
     steps: int = 30,
@@ -85,18 +109,17 @@ def adjust(
     """Minimise the robust reprojection error.
 
     Args:
-        scale: pixels at which an error begins to count less.
         held: index of the camera that stays where it is; None if none does.
 
     Returns:
         the better world, and its cost.
     """
-    damping, cost = 1e-3, _cost(world, tracks, scale, prior)
+    damping, cost = 1e-3, _cost(world, tracks, loss, prior)
     for _ in range(steps):
-        system = _linearise(world, tracks, scale, free, prior, held)
+        system = _linearise(world, tracks, loss, free, prior, held)
         for _ in range(6):
             trial = _solve(world, system, damping)
-            trial_cost = np.inf if trial is None else _cost(trial, tracks, scale, prior)
+            trial_cost = np.inf if trial is None else _cost(trial, tracks, loss, prior)
             if trial_cost < cost:
                 break
             damping *= 8
@@ -122,9 +145,9 @@ class _System:
     tangent: np.ndarray | None = None
 
 
-def _cost(world: World, tracks: Tracks, scale: float, prior: FocalPrior) -> float:
-    squared = (errors(world, tracks) ** 2).sum(axis=1) / scale**2
-    return float(np.log1p(squared).sum() + _prior_weight(tracks) * _prior_error(world, prior) ** 2)
+def _cost(world: World, tracks: Tracks, loss: Loss, prior: FocalPrior) -> float:
+    squared = (errors(world, tracks) ** 2).sum(axis=1)
+    return float(loss.cost(squared).sum() + _prior_weight(tracks) * _prior_error(world, prior) ** 2)
 
 
 def _prior_error(world: World, prior: FocalPrior) -> float:
@@ -136,11 +159,11 @@ def _prior_weight(tracks: Tracks) -> float:
     return len(tracks.frame) / max(1, tracks.point.max(initial=0) + 1) / 2
 
 
-def _linearise(world: World, tracks: Tracks, scale: float, free: Free, prior: FocalPrior, held: int | None) -> _System:
+def _linearise(world: World, tracks: Tracks, loss: Loss, free: Free, prior: FocalPrior, held: int | None) -> _System:
     frames = len(world.rotation)
     y, error = seen_from(world, tracks), errors(world, tracks)
     seen = y[:, 2] >= LEAST_DEPTH
-    root = np.where(seen, 1 / np.sqrt(scale**2 + (error**2).sum(axis=1)), 0.0)  # of the observation's weight
+    root = np.where(seen, loss.root_weight((error**2).sum(axis=1)), 0.0)
     depth = np.where(seen, y[:, 2], 1.0)
     x = y[:, :2] / depth[:, None]
     project = np.zeros((len(y), 2, 3))  # d (pixels) / d y, weighted

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial import KDTree
 
-from alice_repro.evaluation.camera.adjustment import FocalPrior, Free, World, adjust, errors, seen_from
+from alice_repro.evaluation.camera.adjustment import FocalPrior, Free, Loss, World, adjust, errors, seen_from
 from alice_repro.evaluation.camera.gates import GATES
 from alice_repro.evaluation.camera.measures import align_to_first
 from alice_repro.evaluation.camera.poses import NoPose, Trajectory
 from alice_repro.evaluation.camera.reconstruction import (
+    TIGHT,
     from_pairs,
     infinitely_far,
     longest,
@@ -56,9 +57,7 @@ def camera_trajectory(tracker: Tracker, focal: float | None = None) -> Trajector
     Raises:
         NoPose: too short, a cut, too little texture, or motion that no rigid scene explains.
     """
-    if tracker.broken is not None:
-        kind = "another picture, as after a cut" if tracker.cut else "lost from one frame to the next, a cut or a jump"
-        raise NoPose(f"frame {tracker.broken} cannot be followed from the one before ({kind}); cut the clip there")
+    tracker.require_unbroken()
     tracks = tracker.tracks()
     _require_enough(tracks)
     prior = FocalPrior(GATES.focal * max(tracks.size) if focal is None else focal * tracks.shrink, GATES.focal_spread)
@@ -70,18 +69,29 @@ def camera_trajectory(tracker: Tracker, focal: float | None = None) -> Trajector
     turned = turning_only(key, scale, prior, focal is None)
     if parallax(turned, key, scale).share < GATES.parallax_share:
         return _turning(tracks, key, chosen, turned, scale, prior)
-    found = from_pairs(key, turned, scale, prior)
+    found = from_pairs(key, turned, scale, prior, focal is None)
     if found is None:
         raise NoPose("no pair of frames shows how the camera moves; the scene may be flat, or not rigid")
     world, held = found
-    for robust in (2 * scale, scale, 0.4 * scale):
-        world, _ = adjust(world, key, robust, Free(focal=focal is None), prior, 40, held=held)
+    world = _refine(world, key, held, scale, prior, focal is None)
     share = float(_agreeing(world, key, scale).mean())
     if share < GATES.agree:
         raise NoPose(f"only {share:.0%} of the points agree with one rigid scene; the camera's path is not known")
     rotation, position = _between(world, tracks, chosen, scale, prior)
     depth = _first_depth(replace(world, rotation=rotation, position=position), tracks, scale)
     return _trajectory(rotation, position / depth, tracks, world.focal, True, share)
+
+
+def _refine(world: World, tracks: Tracks, held: int, scale: float, prior: FocalPrior, free_focal: bool) -> World:
+    """Adjust with the points that agree, so that those that move by themselves cannot bend the path; then again."""
+    for _ in range(2):
+        agrees = _agreeing(world, tracks, 0.25 * scale)
+        kept = tracks.select(agrees[tracks.point])
+        if len(kept.frame) == 0 or np.bincount(kept.frame, minlength=tracks.frames).min() < GATES.least_tracks // 2:
+            kept = tracks
+        world, _ = adjust(world, kept, Loss(TIGHT * scale), Free(focal=free_focal), prior, 40, held=held)
+    everywhere = np.ones(tracks.frames, bool)
+    return triangulate(world, tracks, everywhere)
 
 
 def parallax(turned: World, tracks: Tracks, scale: float) -> Parallax:

@@ -7,11 +7,13 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from alice_repro.evaluation.camera.adjustment import FocalPrior, Free, World, adjust, seen_from, sum_by
-from alice_repro.evaluation.camera.tracks import Tracks
+from alice_repro.evaluation.camera.adjustment import FocalPrior, Free, Loss, World, adjust, seen_from, sum_by
+from alice_repro.evaluation.camera.tracks import Tracks, shared_places
 
 _FEWEST_SHARED = 15
 _PAIRS = 3
+# Pixels at which an error begins to count less. A looser loss lets what moves by itself bend the path.
+TIGHT = 0.4
 _PARALLAX_ENOUGH = 30.0  # pixels: more does not make a pair of frames better
 
 
@@ -40,16 +42,18 @@ def turning_only(tracks: Tracks, scale: float, prior: FocalPrior, free_focal: bo
     """The best explanation by rotations and one focal length: all points at infinity."""
     rotation = [np.eye(3)]
     for frame in range(1, tracks.frames):
-        a, b = _shared(tracks, frame - 1, frame)
+        a, b = shared_places(tracks, frame - 1, frame)
         rotation.append(rotation[-1] @ _turn_between(a, b, prior.focal, scale))
     rotation = np.stack(rotation)
     nowhere = World(rotation, np.zeros((tracks.frames, 3)), np.empty((0, 3)), np.empty(0), prior.focal)
     world = infinitely_far(nowhere, tracks, np.ones(tracks.frames, bool))
-    world, _ = adjust(world, tracks, 3 * scale, Free(translation=False, focal=False), prior, 10)
-    return adjust(world, tracks, scale, Free(translation=False, focal=free_focal), prior)[0]
+    world, _ = adjust(world, tracks, Loss(3 * scale, bounded=False), Free(translation=False, focal=False), prior, 10)
+    return adjust(world, tracks, Loss(scale), Free(translation=False, focal=free_focal), prior)[0]
 
 
-def from_pairs(tracks: Tracks, turned: World, scale: float, prior: FocalPrior) -> tuple[World, int] | None:
+def from_pairs(
+    tracks: Tracks, turned: World, scale: float, prior: FocalPrior, free_focal: bool
+) -> tuple[World, int] | None:
     """A path through space that starts from the best of a few pairs of frames.
 
     Each pair gives a first motion (essential matrix) and points; the other frames are placed one after the other
@@ -67,7 +71,7 @@ def from_pairs(tracks: Tracks, turned: World, scale: float, prior: FocalPrior) -
         if world is None:
             continue
         world = _spread(tracks, world, turned, first, second, scale, prior)
-        world, cost = adjust(world, tracks, 2 * scale, Free(focal=False), prior, 12, held=first)
+        world, cost = adjust(world, tracks, Loss(TIGHT * scale), Free(focal=free_focal), prior, 12, held=first)
         if best is None or cost < best[0]:
             best = cost, world, first
     return None if best is None else best[1:]
@@ -111,16 +115,9 @@ def place_frame(
     here = tracks.select(tracks.frame == frame)
     here = replace(here, frame=np.zeros(len(here.frame), int), frames=1)
     one = replace(world, rotation=rotation[None], position=position[None])
-    for robust in (6 * scale, scale):
-        one, _ = adjust(one, here, robust, Free(translation, points=False, focal=False), prior, 12, held=None)
+    for loss in (Loss(6 * scale, bounded=False), Loss(scale)):
+        one, _ = adjust(one, here, loss, Free(translation, points=False, focal=False), prior, 12, held=None)
     return one.rotation[0], one.position[0]
-
-
-def _shared(tracks: Tracks, a: int, b: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places in two frames of the points that both show."""
-    in_a, in_b = tracks.frame == a, tracks.frame == b
-    _, at_a, at_b = np.intersect1d(tracks.point[in_a], tracks.point[in_b], assume_unique=True, return_indices=True)
-    return tracks.place[in_a][at_a], tracks.place[in_b][at_b]
 
 
 def _turn_between(a: np.ndarray, b: np.ndarray, focal: float, scale: float) -> np.ndarray:
@@ -145,7 +142,7 @@ def _good_pairs(tracks: Tracks, turned: World) -> list[tuple[int, int]]:
         for b in sorted({*marks, min(last, a + 2), min(last, a + 5)}):
             if b <= a:
                 continue
-            here, there = _shared(tracks, a, b)
+            here, there = shared_places(tracks, a, b)
             if len(here) < _FEWEST_SHARED:
                 continue
             rays = np.column_stack([here / turned.focal, np.ones(len(here))]) @ turned.rotation[a].T
@@ -161,10 +158,10 @@ def _good_pairs(tracks: Tracks, turned: World) -> list[tuple[int, int]]:
 
 def _start(tracks: Tracks, turned: World, a: int, b: int, focal: float, scale: float) -> World | None:
     """Two frames placed by their essential matrix, one unit apart."""
-    here, there = _shared(tracks, a, b)
+    here, there = shared_places(tracks, a, b)
     k = np.diag([focal, focal, 1.0])
     cv2.setRNGSeed(0)
-    essential, inliers = cv2.findEssentialMat(here, there, k, cv2.RANSAC, 0.999, 1.5 * scale)
+    essential, inliers = cv2.findEssentialMat(here, there, k, cv2.RANSAC, 0.999, scale)
     if essential is None or essential.shape != (3, 3):
         return None
     count, turn, shift, _ = cv2.recoverPose(essential, here, there, k, mask=inliers)

@@ -67,7 +67,7 @@ def build_scene(texture: str = "blobs", seed: int = 0, movers: int = 0, scale: f
     rng = np.random.default_rng(seed)
     still = np.zeros(3)
     cards = [
-        _card((0, -1.0, 8.0), (14, 0, 0), (0, 7, 0), still, _texture(texture, rng, 4)),
+        _card((0, -1.0, 7.5), (14, 0, 3.5), (0, 7, 0), still, _texture(texture, rng, 4)),
         _card((0, 1.6, 4.0), (14, 0, 0), (0, 0, 4.0), still, _texture(texture, rng, 4)),
     ]
     for depth, x in zip(np.linspace(3.2, 6.5, 7), rng.permutation(np.linspace(-2.8, 2.8, 7)), strict=True):
@@ -78,7 +78,7 @@ def build_scene(texture: str = "blobs", seed: int = 0, movers: int = 0, scale: f
     for k in range(movers):
         start = np.array([-0.9 + 0.5 * k, 0.5 - 0.6 * k, 2.6 + 0.4 * k])
         velocity = np.array([0.022, -0.006 + 0.01 * k, 0.0]) * (1 if k % 2 == 0 else -1)
-        cards.append(_card(start, (0.4, 0, 0), (0, 0.5, 0), velocity, _texture(texture, rng, 1)))
+        cards.append(_card(start, (0.32, 0, 0), (0, 0.4, 0), velocity, _texture(texture, rng, 1)))
     scaled = [
         replace(c, centre=c.centre * scale, u=c.u * scale, v=c.v * scale, velocity=c.velocity * scale) for c in cards
     ]

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from alice_repro.evaluation.camera.gates import GATES
+from alice_repro.evaluation.camera.poses import NoPose
 
 _THUMBNAIL = (32, 32)
 
@@ -81,10 +82,20 @@ class Tracker:
         self.textured = max(self.textured, len(self._ids))
         self._seen.append((self._ids, self._places))
 
+    def require_unbroken(self) -> None:
+        """Raises `NoPose` if a frame cannot be followed from the one before."""
+        if self.broken is not None:
+            kind = "it is another picture, as after a cut" if self.cut else "a cut, a jump or a flash"
+            raise NoPose(f"frame {self.broken} cannot be followed from the one before: {kind}; cut the clip there")
+
     def tracks(self) -> Tracks:
-        """All observations of points that were seen in two frames or more."""
+        """All observations of points that were seen in two frames or more.
+
+        Raises:
+            NoPose: no frame was seen.
+        """
         if self._grey is None:
-            raise ValueError("no frame was seen")
+            raise NoPose("has no frame")
         frame = np.repeat(np.arange(len(self._seen)), [len(ids) for ids, _ in self._seen])
         point = np.concatenate([ids for ids, _ in self._seen])
         height, width = self._grey.shape
@@ -130,6 +141,13 @@ class Tracker:
         self._ids = np.concatenate([self._ids, np.arange(self._next, self._next + len(found))])
         self._places = np.concatenate([self._places, found])
         self._next += len(found)
+
+
+def shared_places(tracks: Tracks, a: int, b: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places in two frames of the points that both show."""
+    in_a, in_b = tracks.frame == a, tracks.frame == b
+    _, at_a, at_b = np.intersect1d(tracks.point[in_a], tracks.point[in_b], assume_unique=True, return_indices=True)
+    return tracks.place[in_a][at_a], tracks.place[in_b][at_b]
 
 
 def _flow(a: np.ndarray, b: np.ndarray, places: np.ndarray, guess: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
