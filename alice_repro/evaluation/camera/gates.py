@@ -24,6 +24,7 @@ class Gates:
     cut_followed: float
     cut_likeness: float
     inlier: float
+    refine: float
     agree: float
     parallax: float
     parallax_share: float
