@@ -49,7 +49,7 @@ class Parallax:
 
 @dataclass(frozen=True)
 class _Problem:
-    """A clip as the solver sees it: all tracks, those in the key frames, pixels per reference pixel, the focal length."""
+    """A clip as the solver sees it: all tracks, those in key frames, pixels per reference pixel, the focal length."""
 
     tracks: Tracks
     key: Tracks
