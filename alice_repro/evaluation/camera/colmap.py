@@ -17,7 +17,7 @@ from PIL import Image
 from alice_repro.errors import UserError
 from alice_repro.evaluation.camera.gates import GATES
 from alice_repro.evaluation.camera.measures import align_to_first, scale_translation
-from alice_repro.evaluation.camera.poses import NoPose, Trajectory, check_poses
+from alice_repro.evaluation.camera.poses import NoPose, Trajectory, check_poses, middle_inverse_depth
 
 _RELAXED = {"init_max_forward_motion": 1.0, "init_min_tri_angle": 4.0}
 
@@ -76,7 +76,7 @@ def colmap_trajectory(frames: FrameFolder, focal: float | None = None) -> Trajec
     start = GATES.focal * max(height, width) if focal is None else focal
     reader = pycolmap.ImageReaderOptions()
     reader.camera_model = "SIMPLE_PINHOLE"
-    reader.camera_params = f"{start},{(width - 1) / 2 + 0.5},{(height - 1) / 2 + 0.5}"
+    reader.camera_params = f"{start},{width / 2},{height / 2}"
     with tempfile.TemporaryDirectory() as work:
         database = Path(work) / "database.db"
         pycolmap.extract_features(
@@ -94,23 +94,25 @@ def colmap_trajectory(frames: FrameFolder, focal: float | None = None) -> Trajec
             models = pycolmap.incremental_mapping(database, frames.path, Path(work) / f"model{relaxed}", options)
             best = max(models.values(), key=lambda model: model.num_reg_images(), default=None)
             if best is not None and best.num_reg_images() == frames.count:
-                return _trajectory(best, frames.count, "COLMAP, relaxed start" if relaxed else "COLMAP")
+                return _trajectory(best, frames, "COLMAP, relaxed start" if relaxed else "COLMAP")
     placed = 0 if best is None else best.num_reg_images()
     raise NoPose(f"COLMAP placed {placed} of {frames.count} frames, with a relaxed start too; a path needs every frame")
 
 
-def _trajectory(model: Any, count: int, engine: str) -> Trajectory:
+def _trajectory(model: Any, frames: FrameFolder, engine: str) -> Trajectory:
     images = {image.name: image for image in model.images.values()}
-    poses = np.tile(np.eye(4), (count, 1, 1))
-    for index in range(count):
+    poses = np.tile(np.eye(4), (frames.count, 1, 1))
+    for index in range(frames.count):
         poses[index, :3] = images[frame_name(index)].cam_from_world().inverse().matrix()
-    poses = check_poses(poses, engine)
+    poses = align_to_first(check_poses(poses, engine))
     first = images[frame_name(0)]
-    points = np.array([model.points3D[p.point3D_id].xyz for p in first.points2D if p.has_point3D()])
-    if not len(points):
+    seen = [p for p in first.points2D if p.has_point3D()]
+    points = np.array([model.points3D[p.point3D_id].xyz for p in seen]).reshape(-1, 3)
+    depth = (points @ first.cam_from_world().matrix()[:, :3].T + first.cam_from_world().matrix()[:, 3])[:, 2]
+    if not (depth > 0).any():
         raise NoPose("COLMAP's model has no point of the first frame; lengths have nothing to be measured by")
-    depth = float(
-        np.median((points @ first.cam_from_world().matrix()[:, :3].T + first.cam_from_world().matrix()[:, 3])[:, 2])
-    )
+    height, width = frames.size
+    places = np.array([p.xy for p in seen])[depth > 0] - [width / 2, height / 2]
+    unit = 1 / middle_inverse_depth(places, 1 / depth[depth > 0], frames.size)
     focal = float(next(iter(model.cameras.values())).focal_length)
-    return Trajectory(scale_translation(align_to_first(poses), depth), engine, True, focal=focal)
+    return Trajectory(scale_translation(poses, unit), engine, True, focal=focal)

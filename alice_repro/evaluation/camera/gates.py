@@ -20,6 +20,7 @@ class Gates:
     spacing: float
     corner: float
     forward_backward: float
+    settle: float
     least_tracks: int
     cut_followed: float
     cut_likeness: float

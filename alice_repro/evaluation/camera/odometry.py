@@ -11,12 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.spatial import KDTree
 
 from alice_repro.evaluation.camera.adjustment import FocalPrior, Free, Loss, World, adjust, errors, seen_from
 from alice_repro.evaluation.camera.gates import GATES
 from alice_repro.evaluation.camera.measures import align_to_first
-from alice_repro.evaluation.camera.poses import NoPose, Trajectory
+from alice_repro.evaluation.camera.poses import NoPose, Trajectory, middle_inverse_depth
 from alice_repro.evaluation.camera.reconstruction import (
     TIGHT,
     from_pairs,
@@ -27,7 +26,7 @@ from alice_repro.evaluation.camera.reconstruction import (
     triangulate,
     turning_only,
 )
-from alice_repro.evaluation.camera.tracks import Tracker, Tracks
+from alice_repro.evaluation.camera.tracks import Tracker, Tracks, pixel_scale
 
 KEY_FRAMES = 50  # adjusted together; the frames between them are placed among the points then known
 POINTS_PER_FRAME = 150  # the longest tracks of a frame, for the adjustment
@@ -112,7 +111,7 @@ def _problem(tracker: Tracker, focal: float | None) -> _Problem:
     key = of_frames(tracks, chosen, 3)
     if np.bincount(key.frame, minlength=len(chosen)).min() < GATES.least_tracks // 2:
         raise NoPose("points leave the picture too soon to place the camera: it moves too fast")
-    scale = max(tracks.size) / GATES.reference_size
+    scale = pixel_scale(tracks.size)
     return _Problem(tracks, longest(key, POINTS_PER_FRAME), chosen, scale, prior, focal is None)
 
 
@@ -174,10 +173,7 @@ def _first_depth(problem: _Problem, world: World) -> float:
     if len(first.frame) < GATES.least_tracks // 2:
         raise NoPose("too few points of the first frame are placed to know how deep it is")
     inverse = world.inverse[first.point] / np.maximum(seen_from(world, first)[:, 2], 1e-9)
-    height, width = tracks.size
-    rows, columns = np.mgrid[0.5:48, 0.5:48] / 48 - 0.5
-    _, nearest = KDTree(first.place).query(np.column_stack([columns.ravel() * width, rows.ravel() * height]))
-    middle = float(np.median(inverse[nearest]))
+    middle = middle_inverse_depth(first.place, inverse, tracks.size)
     if middle <= 0:
         raise NoPose("most of the first frame is infinitely far away; lengths have nothing to be measured by")
     return 1 / middle

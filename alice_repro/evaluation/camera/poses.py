@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import KDTree
 
 from alice_repro.errors import UserError
 
@@ -57,3 +58,19 @@ def check_poses(poses: np.ndarray, name: str) -> np.ndarray:
     if (np.linalg.det(rotation) < 0).any():
         raise UserError(f"{name}: a pose's 3 x 3 part is a reflection, so no rotation")
     return poses
+
+
+def middle_inverse_depth(places: np.ndarray, inverse: np.ndarray, size: tuple[int, int]) -> float:
+    """One over the median depth of a picture of which only some points are known.
+
+    Each place of the picture takes the depth of the nearest point: points crowd where there is texture, and their own
+    median would be the texture's.
+
+    Args:
+        places: (P, 2) pixels from the picture's centre, x and y.
+        inverse: (P,) one over their depths.
+        size: height and width.
+    """
+    rows, columns = np.mgrid[0.5:48, 0.5:48] / 48 - 0.5
+    grid = np.column_stack([columns.ravel() * size[1], rows.ravel() * size[0]])
+    return float(np.median(inverse[KDTree(places).query(grid)[1]]))

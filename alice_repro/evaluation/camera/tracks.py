@@ -1,7 +1,9 @@
 """Points followed through a clip (KLT), frame by frame: what is kept is tracks and one small grey frame.
 
-A track is dropped where following it back does not lead home; new points are sought where there is room. A frame that
-almost no track survives, and that looks unlike the one before, is a cut.
+A track is dropped where following it back does not lead home; new points are sought where there is room. Small errors
+add up from frame to frame, so each place is settled by following the point once more, from the frame in which it was
+found (its anchor; a few such frames are kept). A frame that almost no track survives, and that looks unlike the one
+before, is a cut.
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ from alice_repro.evaluation.camera.gates import GATES
 from alice_repro.evaluation.camera.poses import NoPose
 
 _THUMBNAIL = (32, 32)
+_ANCHORS = 8  # frames kept, at most
+_NO_ANCHOR = -1
+_REFILL = 0.85  # new points are sought when fewer than this share of those after the last search are left
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,10 @@ class Tracker:
         self._shrink = 1.0
         self._ids = np.empty(0, np.int64)
         self._places = np.empty((0, 2), np.float32)
+        self._anchors: dict[int, np.ndarray] = {}
+        self._anchor = np.empty(0, np.int64)  # of each point, the frame it was found in
+        self._found = np.empty((0, 2), np.float32)  # and where
+        self._after_refill = 0
         self._next = 0
         self._seen: list[tuple[np.ndarray, np.ndarray]] = []
 
@@ -78,7 +87,9 @@ class Tracker:
         if self._grey is not None:
             self._follow(grey, thumbnail)
         self._grey, self._thumbnail = grey, thumbnail
-        self._refill()
+        if len(self._ids) <= _REFILL * self._after_refill:
+            self._refill()
+            self._after_refill = len(self._ids)
         self.textured = max(self.textured, len(self._ids))
         self._seen.append((self._ids, self._places))
 
@@ -110,15 +121,29 @@ class Tracker:
         if before:
             there, ok = _flow(self._grey, grey, self._places, None)
             back, ok_back = _flow(grey, self._grey, there, self._places)
-            home = np.linalg.norm(back - self._places, axis=1) < GATES.forward_backward * _unit(grey)
+            home = np.linalg.norm(back - self._places, axis=1) < GATES.forward_backward * pixel_scale(grey.shape)
             height, width = grey.shape
             inside = ((there >= 1) & (there <= np.array([width - 2, height - 2]))).all(axis=1)
             keep = ok & ok_back & home & inside
             lost = ~(ok & ok_back & home) & inside
             self._ids, self._places = self._ids[keep], there[keep]
+            self._anchor, self._found = self._anchor[keep], self._found[keep]
+            self._settle(grey)
             followed = keep.sum() / max(1, keep.sum() + lost.sum())
             if self.broken is None and before >= GATES.least_tracks and followed < GATES.cut_followed:
                 self.broken, self.cut = len(self._seen), _likeness(self._thumbnail, thumbnail) < GATES.cut_likeness
+
+    def _settle(self, grey: np.ndarray) -> None:
+        """Follow each point from its anchor too; where it looks too different by now, its anchor is given up."""
+        for frame, image in list(self._anchors.items()):
+            mine = np.flatnonzero(self._anchor == frame)
+            if len(mine):
+                again, ok = _flow(image, grey, self._found[mine], self._places[mine], levels=1)
+                near = np.linalg.norm(again - self._places[mine], axis=1) < GATES.settle * pixel_scale(grey.shape)
+                self._places[mine[ok & near]] = again[ok & near]
+                self._anchor[mine[~(ok & near)]] = _NO_ANCHOR
+            if not (self._anchor == frame).any():
+                del self._anchors[frame]
 
     def _refill(self) -> None:
         """Seek new points, at least a spacing away from those that are followed."""
@@ -141,6 +166,22 @@ class Tracker:
         self._ids = np.concatenate([self._ids, np.arange(self._next, self._next + len(found))])
         self._places = np.concatenate([self._places, found])
         self._next += len(found)
+        frame = len(self._seen)
+        self._anchor = np.concatenate([self._anchor, np.full(len(found), frame)])
+        self._found = np.concatenate([self._found, found])
+        self._anchors[frame] = grey
+        if len(self._anchors) > _ANCHORS:
+            oldest = min(self._anchors)
+            self._anchor[self._anchor == oldest] = _NO_ANCHOR
+            del self._anchors[oldest]
+
+
+def pixel_scale(size: tuple[int, int]) -> float:
+    """What a tolerance of one pixel at the reference size is for a picture of another size.
+
+    The square root: motion shrinks with the picture, the errors of following a point hardly do.
+    """
+    return float(np.sqrt(max(size) / GATES.reference_size))
 
 
 def shared_places(tracks: Tracks, a: int, b: int) -> tuple[np.ndarray, np.ndarray]:
@@ -150,8 +191,10 @@ def shared_places(tracks: Tracks, a: int, b: int) -> tuple[np.ndarray, np.ndarra
     return tracks.place[in_a][at_a], tracks.place[in_b][at_b]
 
 
-def _flow(a: np.ndarray, b: np.ndarray, places: np.ndarray, guess: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    window, levels = _window(a), 4 if max(a.shape) >= 256 else 2
+def _flow(
+    a: np.ndarray, b: np.ndarray, places: np.ndarray, guess: np.ndarray | None, levels: int = 4
+) -> tuple[np.ndarray, np.ndarray]:
+    window, levels = _window(a), min(levels, 4 if max(a.shape) >= 256 else 2)
     flags = 0 if guess is None else cv2.OPTFLOW_USE_INITIAL_FLOW
     start = None if guess is None else guess.reshape(-1, 1, 2).copy()
     there, ok, _ = cv2.calcOpticalFlowPyrLK(
@@ -164,10 +207,6 @@ def _flow(a: np.ndarray, b: np.ndarray, places: np.ndarray, guess: np.ndarray | 
 def _window(grey: np.ndarray) -> int:
     """Side of the patch that is followed: 21 pixels at 480 rows, never below 9."""
     return int(np.clip(round(21 * min(grey.shape) / 480), 9, 21)) | 1
-
-
-def _unit(grey: np.ndarray) -> float:
-    return max(grey.shape) / 832
 
 
 def _likeness(a: np.ndarray, b: np.ndarray) -> float:
