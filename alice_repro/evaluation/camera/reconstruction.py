@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from alice_repro.evaluation.camera.adjustment import FocalPrior, Free, Loss, World, adjust, seen_from, sum_by
 from alice_repro.evaluation.camera.tracks import Tracks, shared_places
@@ -47,7 +48,7 @@ def turning_only(tracks: Tracks, scale: float, prior: FocalPrior, free_focal: bo
     rotation = np.stack(rotation)
     nowhere = World(rotation, np.zeros((tracks.frames, 3)), np.empty((0, 3)), np.empty(0), prior.focal)
     world = infinitely_far(nowhere, tracks, np.ones(tracks.frames, bool))
-    world, _ = adjust(world, tracks, Loss(3 * scale, bounded=False), Free(translation=False, focal=False), prior, 10)
+    world, _ = adjust(world, tracks, Loss(3 * scale, bounded=False), Free(translation=False, focal=False), prior, 20)
     return adjust(world, tracks, Loss(scale), Free(translation=False, focal=free_focal), prior)[0]
 
 
@@ -121,16 +122,20 @@ def place_frame(
 
 
 def _turn_between(a: np.ndarray, b: np.ndarray, focal: float, scale: float) -> np.ndarray:
-    """Rotation of the camera from one frame to the next, the nearest to their homography."""
+    """Rotation of the camera from one frame to the next: of most points, by ever stricter reweighting."""
     if len(a) < 8:
         return np.eye(3)
-    homography, _ = cv2.findHomography(a, b, cv2.RANSAC, 3 * scale, maxIters=500)
-    if homography is None:
-        return np.eye(3)
-    k = np.diag([focal, focal, 1.0])
-    u, _, v = np.linalg.svd(np.linalg.inv(k) @ homography @ k)
-    turn = u @ v
-    return (turn * np.sign(np.linalg.det(turn))).T
+    rays_a, rays_b = (np.column_stack([places / focal, np.ones(len(places))]) for places in (a, b))
+    rays_a, rays_b = (rays / np.linalg.norm(rays, axis=1, keepdims=True) for rays in (rays_a, rays_b))
+    cv2.setRNGSeed(0)
+    homography, inliers = cv2.findHomography(a, b, cv2.RANSAC, scale, maxIters=500)
+    weight = np.ones(len(a)) if homography is None else inliers.ravel().astype(float)
+    for _ in range(10):
+        turn = Rotation.align_vectors(rays_a, rays_b, weight)[0].as_matrix()
+        error = focal * np.linalg.norm(rays_a - rays_b @ turn.T, axis=1)
+        width = max(0.5 * scale, 1.5 * float(np.median(error)))
+        weight = 1 / (1 + (error / width) ** 2) ** 2
+    return turn
 
 
 def _good_pairs(tracks: Tracks, turned: World) -> list[tuple[int, int]]:
