@@ -37,7 +37,9 @@ def test_the_scene_moves_as_the_camera_says():
     """A pan to the right moves the picture to the left by focal x tangent of the angle, in its middle."""
     drawn = clip("pan", 8)
     motion = image_motion(watched(drawn.frames).tracks())
-    assert motion.shift * 256 == pytest.approx(FOCAL * np.tan(np.radians(8)), rel=0.12)  # a pan also stretches the picture
+    assert motion.shift * 256 == pytest.approx(
+        FOCAL * np.tan(np.radians(8)), rel=0.12
+    )  # a pan also stretches the picture
     assert image_motion(watched(clip("roll", 10).frames).tracks()).roll == pytest.approx(-10, abs=0.3)
     assert image_motion(watched(clip("dolly", 1.0).frames).tracks()).zoom > 1.05
 
