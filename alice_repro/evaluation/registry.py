@@ -29,6 +29,7 @@ METRICS = {
     "surrogate_diversity_efficientnet": "diversity.EfficientNetDiversity",
     "colour": "colour.Colour",
     "motion": "motion.Motion",
+    "camera": "camera.Camera",
 }
 # vbench-custom: what the official package calls custom input, without the dimensions that need a prompt.
 # vbench-i2v: what the image-to-video total needs; it has no temporal flickering.
