@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -16,7 +16,7 @@ def evaluate(
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")],
     /,
     out: Path,
-    metrics: str = "vbench-custom",
+    metrics: str = "",
     prompts: str | None = None,
     weights: Path | None = None,
     weights_file: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
@@ -24,6 +24,12 @@ def evaluate(
     device: str = "cpu",
     batch: int = 16,
     settings: MetricSettings = (),
+    engine: Literal["native", "official"] = "native",
+    suite: Literal["vbench", "vbench-i2v", "vbench-long", "vbench-2.0"] = "vbench",
+    python: Path | None = None,
+    timeout: float | None = None,
+    checkout: Path | None = None,
+    unpickle: bool = False,
 ) -> None:
     """Measure a folder of videos, whoever made them: first what was found, then the scores with 95 % intervals.
 
@@ -33,32 +39,109 @@ def evaluate(
     Args:
         folder: mp4, mov, webm, mkv, avi or gif files, and all below; or one file.
         out: folder of the tables: scores.csv, summary.csv, sets.csv, inventory.csv.
-        metrics: names or groups with commas between; `alice-repro metrics` lists them.
+        metrics: names or groups with commas between (`alice-repro metrics` lists them), vbench-custom if not given; of
+            the official engine: dimensions, all of the suite if not given.
         prompts: a CSV (columns video, caption), a JSON ({video: prompt}), "names" (prompt-3.mp4) or "none"; if not
-            given, FOLDER/captions.csv, else the names.
+            given, FOLDER/captions.csv, else the names. Of the official engine also "standard": the suite's own.
         weights: folder of the public weights; $ALICE_REPRO_WEIGHTS or ~/.cache/alice_repro/weights if not given.
         weights_file: NAME=PATH of a file that lies elsewhere. Repeatable.
         download: get the public weights that are not there.
         device: cpu or cuda.
         batch: frames that go through a network together.
+        engine: native, or official: the VBench packages in their own environment (make vbench-env).
+        suite: of the official engine.
+        python: of another environment that has the official package.
+        timeout: seconds that a dimension of the official engine may take.
+        checkout: the official repository, for modules that the wheels lack.
+        unpickle: let the official code unpickle weights; only for files that you trust.
     """
-    from alice_repro.evaluation.evaluate import evaluate as run
-    from alice_repro.evaluation.evaluate import show
-    from alice_repro.evaluation.metric import Tools
-    from alice_repro.evaluation.registry import needed_weights, parse_settings
-    from alice_repro.evaluation.weights import Weights, fetch
-
-    files = {name: Path(path) for name, _, path in (word.partition("=") for word in weights_file)}
     names = [name.strip() for name in metrics.split(",") if name.strip()]
-    tools = Tools(Weights(weights, files), device, batch)
-    if download:
-        for name in needed_weights(names):
+    if engine == "official":
+        from alice_repro.evaluation.official.engine import evaluate_official, show_protocol
+
+        scores, protocol = evaluate_official(
+            folder, suite, names or None, out, python=python, timeout=timeout, prompts=prompts, device=device,
+            checkout=checkout, unpickle=unpickle,
+        )  # fmt: skip
+        print(show_protocol(protocol))
+        complete, faults = protocol["complete"], False
+    else:
+        from alice_repro.evaluation.evaluate import evaluate as run
+        from alice_repro.evaluation.evaluate import show
+        from alice_repro.evaluation.metric import Tools
+        from alice_repro.evaluation.registry import needed_weights, parse_settings
+        from alice_repro.evaluation.weights import Weights, fetch
+
+        names = names or ["vbench-custom"]
+        files = {name: Path(path) for name, _, path in (word.partition("=") for word in weights_file)}
+        tools = Tools(Weights(weights, files), device, batch)
+        for name in needed_weights(names) if download else ():
             fetch(tools.weights, name)
-    found = run(folder, names, out, prompts=prompts, tools=tools, options=parse_settings(settings))
-    print(show(found))
-    print(f"{len(found.scores)} videos: {out}/scores.csv")
-    if not found.complete:
-        sys.exit(1 if found.faults else 3)
+        found = run(folder, names, out, prompts=prompts, tools=tools, options=parse_settings(settings))
+        print(show(found))
+        scores, complete, faults = found.scores, found.complete, bool(found.faults)
+    print(f"{len(scores)} videos: {out}/scores.csv")
+    if not complete:
+        sys.exit(1 if faults else 3)
+
+
+def total(
+    scores: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SCORES")],
+    /,
+    suite: Literal["vbench", "vbench-i2v", "vbench-2.0"] | None = None,
+    unit: Literal["percent", "fraction"] | None = None,
+) -> None:
+    """Recompute VBench totals from scores a dimension, as an interval where a dimension is missing.
+
+    Args:
+        scores: a CSV (dimension and score; a column or a row a model), our score table, or the official
+            *_eval_results.json; a printed total is checked.
+        suite: by the dimensions if not given.
+        unit: told by the numbers if not given.
+    """
+    from alice_repro.evaluation.totals import recompute_totals
+
+    print(recompute_totals(scores, suite, unit).text())
+
+
+def sampling_plan(
+    suite: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SUITE")],
+    /,
+    out: Path,
+    dimensions: str = "",
+    source: Path | None = None,
+) -> None:
+    """Write what to sample for a suite: prompts x seeds, with the file names that the official tools want.
+
+    Args:
+        suite: vbench, vbench-i2v, vbench-long or vbench-2.0; its prompts are read from the installed package.
+        out: caption table (CSV), which `evaluate --prompts` reads too.
+        dimensions: names with commas between; all of the suite if not given.
+        source: the package's wheel, or its list of prompts (JSON), if it is not installed.
+    """
+    from alice_repro.evaluation.suites import plan_notes, read_suite
+    from alice_repro.evaluation.suites import sampling_plan as plan
+    from alice_repro.files import atomic_path
+
+    prompts, wanted = read_suite(suite, source=source), [name for name in dimensions.split(",") if name] or None
+    table = plan(prompts, wanted)
+    with atomic_path(out) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+    for note in plan_notes(prompts, wanted):
+        print(f"note: {note}")
+    print(f"{len(table)} videos of {table['caption'].nunique()} prompts: {out}")
+
+
+def validate_camera(out: Path = Path("results/camera")) -> None:
+    """Write the camera metric's validation: clips of known paths, measured from the files, beside the truth.
+
+    Args:
+        out: folder for the tables.
+    """
+    from alice_repro.evaluation.camera.validation import validate_camera as run
+
+    run(out)
+    print((out / "camera_validation.md").read_text(encoding="utf-8"))
 
 
 def metrics() -> None:
@@ -184,6 +267,9 @@ VERBS = (
     evaluate,
     metrics,
     compare,
+    total,
+    sampling_plan,
+    validate_camera,
     vote,
     vote_results,
     vote_simulated,

@@ -15,26 +15,35 @@ from alice_repro.errors import UserError
 from alice_repro.evaluation.camera.poses import NoPose, Trajectory, check_poses
 
 
+def poses_file(folder: str | Path, video: str) -> Path | None:
+    """Where ViPE's poses of a video are: `pose/a/x.npz` for `a/x.mp4`, or `pose/x.npz`; None if it left none.
+
+    Raises:
+        UserError: no such folder.
+    """
+    pose_folder = Path(folder) / "pose"
+    if not pose_folder.is_dir():
+        raise UserError(f"{folder}: no ViPE output, it has no folder 'pose'; run `vipe infer VIDEO -o {folder}`")
+    name = Path(video).with_suffix(".npz")
+    return next((p for p in (pose_folder / name, pose_folder / name.name) if p.is_file()), None)
+
+
 def read_vipe(folder: str | Path, video: str, frames: int) -> Trajectory:
     """The poses of one video.
 
     Args:
         folder: ViPE's output folder.
-        video: the video's name relative to its folder. ViPE keeps only the stem: poses of `a/x.mp4` are looked for in
-            `pose/a/x.npz` (one output folder for each folder of videos), then in `pose/x.npz`.
+        video: the video's name relative to its folder. ViPE keeps only the stem, so one output folder for each folder
+            of videos is best; see `poses_file`.
         frames: how many the video has.
 
     Raises:
         NoPose: no file for this video, or it left frames out.
         UserError: no such folder, or the file does not hold poses.
     """
-    pose_folder = Path(folder) / "pose"
-    if not pose_folder.is_dir():
-        raise UserError(f"{folder}: no ViPE output, it has no folder 'pose'; run `vipe infer VIDEO -o {folder}`")
-    name = Path(video).with_suffix(".npz")
-    path = next((p for p in (pose_folder / name, pose_folder / name.name) if p.is_file()), None)
+    path = poses_file(folder, video)
     if path is None:
-        raise NoPose(f"ViPE left no pose/{name.name} for it; run `vipe infer` on this video")
+        raise NoPose(f"ViPE left no pose/{Path(video).stem}.npz for it; run `vipe infer` on this video")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             data, index = arrays["data"], arrays["inds"]

@@ -19,8 +19,9 @@ from alice_repro.evaluation.camera.image_motion import image_motion
 from alice_repro.evaluation.camera.odometry import camera_trajectory
 from alice_repro.evaluation.camera.poses import NoPose, Trajectory
 from alice_repro.evaluation.camera.tracks import Tracker
-from alice_repro.evaluation.camera.vipe import read_vipe
+from alice_repro.evaluation.camera.vipe import poses_file, read_vipe
 from alice_repro.evaluation.metric import Clip, Metric, Result, SetValue, Tools, VideoSet, Watcher
+from alice_repro.files import sha256_file
 
 ENGINES = ("odometry", "colmap", "vipe")
 _LENGTHS = {"camera_path_length": measures.path_length, "camera_max_translation": measures.max_translation}
@@ -68,6 +69,13 @@ class Camera(Metric):
     name = "camera"
     measures = (*(n + NORMALISED for n in _LENGTHS), *_ANGLES, *_EXTRA)
     Options = CameraOptions
+    code = tuple(
+        f"alice_repro.evaluation.camera.{module}"
+        for module in (
+            "adjustment", "colmap", "gates", "image_motion", "measures", "odometry", "poses", "reconstruction",
+            "tracks", "vipe",
+        )
+    )  # fmt: skip
 
     def __init__(self, tools: Tools, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(tools, options)
@@ -89,6 +97,10 @@ class Camera(Metric):
             self.measures += _EXTRA
         if self.suffix:
             self.surrogate = "lengths are in median scene depths of each clip, the paper's in ViPE's near-metric unit"
+
+    def beside(self, clip: Clip) -> str:
+        path = poses_file(self.options.poses, clip.video) if self.options.engine == "vipe" else None
+        return sha256_file(path) if path else ""
 
     def watch(self, clip: Clip) -> Watcher:
         focal = self.options.focal or None

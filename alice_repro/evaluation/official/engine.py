@@ -124,6 +124,15 @@ def evaluate_official(
     return table, protocol
 
 
+def show_protocol(protocol: Mapping[str, Any]) -> str:
+    """What became of each dimension, and what to know of the run, for the terminal."""
+    lines = []
+    for name, facts in protocol["dimensions"].items():
+        score = "" if facts["official_score"] is None else f"{facts['official_score']:.4f}"
+        lines.append(f"{name:<26}{score:>8}  {facts['status']}  {facts['error']}".rstrip())
+    return "\n".join([*lines, *(f"note: {warning}" for warning in protocol["warnings"])])
+
+
 def _standard_prompts(
     suite: OfficialSuite, prompts: str | Path | pd.DataFrame | None, interpreter: Path
 ) -> PromptSuite | None:
