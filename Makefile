@@ -99,6 +99,9 @@ bench-methods: $(READY) ## what an update of each method costs here: seconds, ev
 bench-interpolation: $(READY) ## time sampling with and without frame interpolation, beside the predicted FLOPs
 	$(IN_VENV) alice-repro bench-interpolation $(OPTIONS)
 
+bench-evaluate: $(READY) .vbench/.ready ## time our VBench dimensions against the official package's, same random weights
+	$(IN_VENV) alice-repro bench-evaluate
+
 bench-sampling: $(READY) ## time the teacher's 50 steps against a student's few, beside the predicted FLOPs
 	$(IN_VENV) alice-repro bench-sampling $(OPTIONS)
 

@@ -78,6 +78,28 @@ def bench_interpolation(
     print(as_table(run(chosen_scale(scale, settings), short_steps, repeats, out, interpolator)))
 
 
+def bench_evaluate(
+    clips: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[CLIP ...]")] = (),
+    /,
+    official: Path = Path(".vbench/bin/python"),
+    rounds: int = 3,
+    threads: int = 2,
+) -> None:
+    """Time our seven VBench dimensions against the official package's: same clips, same random weights, one run.
+
+    Args:
+        clips: mp4 files of three frames or more, sides of 128 pixels or more; two rendered ones if none is named.
+        official: the python of an environment with the official package (make vbench-env).
+        rounds: in which both sides take their turn.
+        threads: of each side.
+    """
+    from alice_repro.workflow.bench_evaluate import bench_evaluate as run
+    from alice_repro.workflow.bench_evaluate import with_clips
+
+    with with_clips(clips) as chosen:
+        run(chosen, official, rounds, threads)
+
+
 def bench_sampling(
     scale: str = "lab",
     repeats: int = 10,
@@ -113,5 +135,6 @@ VERBS = (
     audit,
     bench_methods,
     bench_interpolation,
+    bench_evaluate,
     bench_sampling,
 )
