@@ -11,7 +11,7 @@ A call that is interrupted goes on from where it was, video by video.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,14 +166,15 @@ def described(metric: Metric) -> dict[str, Any]:
 def show(evaluation: Evaluation) -> str:
     """The summary and what is missing, for the terminal."""
     table = evaluation.summary.copy()
+    notes = {note: f"{number}" for number, note in enumerate(dict.fromkeys(_single_notes(table["note"])), start=1)}
+    table["note"] = [" ".join(notes[note] for note in _single_notes([cell])) for cell in table["note"]]
     table["n"] = table["n"].astype(str) + table["missing"].map(lambda k: f" (+{k} missing)" if k else "")
     table["value"] = [f"{value:.4f}" if value == value else "" for value in table["value"]]
     both = zip(evaluation.summary["low"], evaluation.summary["high"], strict=True)
     table["95 % interval"] = [f"[{low:.4f}, {high:.4f}]" if low == low else "" for low, high in both]
-    shown = table[["measure", "of", "n", "value", "95 % interval", "note"]].to_markdown(
-        index=False, disable_numparse=True
-    )
-    lines = [shown]
+    shown = table[["measure", "of", "n", "value", "95 % interval", "note"]]
+    lines = [shown.to_markdown(index=False, disable_numparse=True)]
+    lines += [f"{number}: {note}" for note, number in notes.items()]
     if len(evaluation.reasons):
         lines += ["", "Missing, and why:"]
         lines += [
@@ -182,6 +183,10 @@ def show(evaluation: Evaluation) -> str:
         ]
     lines += [f"fault: {fault}" for fault in evaluation.faults]
     return "\n".join(lines)
+
+
+def _single_notes(cells: Iterable[str]) -> list[str]:
+    return [note for cell in cells for note in cell.split("; ") if note]
 
 
 def load_scores(place: str | Path) -> pd.DataFrame:
