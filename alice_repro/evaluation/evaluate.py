@@ -175,14 +175,22 @@ def show(evaluation: Evaluation) -> str:
     shown = table[["measure", "of", "n", "value", "95 % interval", "note"]]
     lines = [shown.to_markdown(index=False, disable_numparse=True)]
     lines += [f"{number}: {note}" for note, number in notes.items()]
-    if len(evaluation.reasons):
-        lines += ["", "Missing, and why:"]
-        lines += [
-            f"  {row['measure']}: {row['videos']} videos, such as {row['such as']}: {row['reason']}"
-            for row in evaluation.reasons.to_dict("records")
-        ]
+    why = _absent(evaluation.reasons.rename(columns={"videos": "count"}), "videos")
+    absent = evaluation.sets[evaluation.sets["value"].isna()].groupby(["measure", "reason"], sort=False)["prompt"]
+    why += _absent(absent.agg(["count", "first"]).reset_index().rename(columns={"first": "such as"}), "prompts")
+    lines += ["", "Missing, and why:", *why] if why else []
     lines += [f"fault: {fault}" for fault in evaluation.faults]
     return "\n".join(lines)
+
+
+def _absent(rows: pd.DataFrame, of: str) -> list[str]:
+    """A line a reason: the measures that it concerns, how many videos or prompts, and one of them."""
+    lines = []
+    for (reason, count, one), table in rows.groupby(["reason", "count", "such as"], sort=False):
+        measures = table["measure"].tolist()
+        more = f" and {len(measures) - 1} more" if len(measures) > 1 else ""
+        lines.append(f"  {measures[0]}{more}: {count} {of}, such as {one}: {reason}")
+    return lines
 
 
 def _single_notes(cells: Iterable[str]) -> list[str]:
