@@ -24,6 +24,7 @@ class Gates:
     least_tracks: int
     cut_followed: float
     cut_likeness: float
+    unlikely_lens: float
     inlier: float
     refine: float
     agree: float

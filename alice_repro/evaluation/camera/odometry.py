@@ -69,8 +69,8 @@ def camera_trajectory(tracker: Tracker, focal: float | None = None) -> Trajector
         NoPose: too short, a cut, too little texture, or motion that no rigid scene explains.
     """
     problem = _problem(tracker, focal)
-    turned = turning_only(problem.key, problem.scale, problem.prior, problem.free_focal)
-    translates = _parallax(turned, problem).share >= GATES.parallax_share
+    turned, seen = _turn(problem)
+    translates = seen.share >= GATES.parallax_share
     if translates:
         found = from_pairs(problem.key, turned, problem.scale, problem.prior, problem.free_focal)
         if found is None:
@@ -91,8 +91,7 @@ def camera_trajectory(tracker: Tracker, focal: float | None = None) -> Trajector
 
 def turning_parallax(tracker: Tracker, focal: float | None = None) -> Parallax:
     """The statistic that decides whether a clip's camera translates. Raises `NoPose` as `camera_trajectory` does."""
-    problem = _problem(tracker, focal)
-    return _parallax(turning_only(problem.key, problem.scale, problem.prior, problem.free_focal), problem)
+    return _turn(_problem(tracker, focal))[1]
 
 
 def _problem(tracker: Tracker, focal: float | None) -> _Problem:
@@ -113,6 +112,21 @@ def _problem(tracker: Tracker, focal: float | None) -> _Problem:
         raise NoPose("points leave the picture too soon to place the camera: it moves too fast")
     scale = pixel_scale(tracks.size)
     return _Problem(tracks, longest(key, POINTS_PER_FRAME), chosen, scale, prior, focal is None)
+
+
+def _turn(problem: _Problem) -> tuple[World, Parallax]:
+    """The best explanation by turning alone, and what it leaves.
+
+    A lens of any length can turn much of an orbit's background into a turn. If the clip asks for an unlikely lens and
+    is not explained by it either, the lens stays at the guess.
+    """
+    turned = turning_only(problem.key, problem.scale, problem.prior, problem.free_focal)
+    seen = _parallax(turned, problem)
+    unlikely = abs(np.log(turned.focal / problem.prior.focal)) > 2 * problem.prior.spread
+    if problem.free_focal and unlikely and seen.share > GATES.unlikely_lens:
+        turned = turning_only(problem.key, problem.scale, problem.prior, False)
+        seen = _parallax(turned, problem)
+    return turned, seen
 
 
 def _parallax(turned: World, problem: _Problem) -> Parallax:
