@@ -111,6 +111,7 @@ def test_list_from_a_wheel_and_bad_sources(lists, tmp_path):
         read_suite("vbench", source=tmp_path / "y.json")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not (CHECKOUT / ".vbench").is_dir(), reason="the official VBench is not here: run `make vbench-env`"
 )

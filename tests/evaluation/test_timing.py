@@ -79,6 +79,7 @@ def test_samplers_take_turns():
             measure(samplers, Meter(), repeats)
 
 
+@pytest.mark.slow  # not on every system, and `make test` skips nothing
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="this system keeps the peak of a process")
 def test_memory_on_a_cpu_is_that_of_each_sampler():
     def large() -> None:

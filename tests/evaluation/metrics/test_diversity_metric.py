@@ -222,6 +222,7 @@ def world_clip(colour: str, shape: str, motion: str, seed: int) -> np.ndarray:
     return make_clip(draw_scene(Caption(colour, shape, motion, "studio"), seed, 0, None)).frames
 
 
+@pytest.mark.slow
 @pytest.mark.network
 @pytest.mark.parametrize(
     "kind, package", [(MobileNetDiversity, f"{PACKAGE}==1.0.1"), (EfficientNetDiversity, f"{OTHER}==0.1.0")]

@@ -163,6 +163,7 @@ def alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow  # not on every system, and `make test` skips nothing
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks at processes through /proc")
 def test_time_limit_ends_the_program_and_what_it_started(tmp_path, official, clip, monkeypatch):
     clip(tmp_path / "v" / "a.mp4")
