@@ -63,7 +63,7 @@ def build_metrics(
     Raises:
         UserError: an unknown metric, group or option, or options of a metric that is not asked for.
     """
-    options, wanted = options or {}, _members(names)
+    options, wanted = options or {}, members(names)
     stray = [name for name in options if name not in wanted]
     if stray:
         raise UserError(f"settings of {stray[0]}, which is not among the metrics {', '.join(wanted)}")
@@ -72,7 +72,7 @@ def build_metrics(
 
 def needed_weights(names: Sequence[str]) -> list[str]:
     """Files of weights that metrics need, by the names of the metrics or groups, each once."""
-    return list(dict.fromkeys(weights for name in _members(names) for weights in _class(name).weights))
+    return list(dict.fromkeys(weights for name in members(names) for weights in _class(name).weights))
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -103,7 +103,12 @@ def describe() -> str:
     return "\n".join(lines + [f"{name:<24}{', '.join(members)}" for name, members in GROUPS.items()])
 
 
-def _members(names: Sequence[str]) -> list[str]:
+def members(names: Sequence[str]) -> list[str]:
+    """Names of metrics in place of those of groups, each once, in order.
+
+    Raises:
+        UserError: an unknown metric or group.
+    """
     wanted: dict[str, None] = {}
     for name in names:
         if name not in METRICS and name not in GROUPS:
