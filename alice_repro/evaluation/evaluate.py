@@ -102,12 +102,13 @@ def evaluate(
     """
     started, out = time.time(), Path(out)
     chosen = build_metrics(metrics, tools or Tools(), options)
-    if out.is_file():
-        raise UserError(f"{out}: is a file, and the tables need a folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out}: no folder for the tables can be made there ({error.strerror})") from error
     inventory = take_inventory(folder, prompts)
     for line in [*inventory.lines(), *preflight(inventory, chosen)]:
         log(line)
-    out.mkdir(parents=True, exist_ok=True)
     measured = measure_videos(inventory.entries, chosen, out / ROWS, f"scores of {inventory.folder.name}")
     sets = measure_sets(measured, chosen)
     summary = summarise(measured.scores, sets, chosen)

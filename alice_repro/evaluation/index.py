@@ -206,7 +206,7 @@ def _require_unique(path: str | Path, videos: pd.Series) -> None:
 
 def _relative_name(path: Path, name: str) -> str:
     """The video's name in one spelling, so that `./a.mp4` and `a.mp4` are seen to be the same."""
-    plain = PurePosixPath(name.strip())
+    plain = PurePosixPath(name)
     if plain.is_absolute() or ".." in plain.parts or plain == PurePosixPath("."):
         raise UserError(f"{path}: {name!r} must be a path below the folder of videos")
     return plain.as_posix()

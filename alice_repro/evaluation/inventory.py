@@ -128,7 +128,9 @@ def take_inventory(folder: str | Path, prompts: str | Path | None = None) -> Inv
         rows = {name: prompt_of_name(name) if where != NONE else {"caption": None} for name in files}
     else:
         rows = {str(row.pop("video")): row for row in table.to_dict("records")}
-        if not set(rows) & set(files):
+        if Path(folder).is_file():  # one video of a folder: what is said of the others does not matter
+            rows = {name: row for name, row in rows.items() if name in files}
+        elif not set(rows) & set(files):
             first = next(iter(rows), "")
             near = nearest(first, files)
             raise UserError(
@@ -163,11 +165,14 @@ def _files(folder: Path) -> tuple[Path, dict[str, Path], list[str]]:
     videos, others = {}, []
     for path in sorted(folder.rglob("*")):
         inner = path.relative_to(folder)
-        if path.is_dir() or any(part.startswith(TEMPORARY_PREFIX) for part in inner.parts):
+        if any(part.startswith(TEMPORARY_PREFIX) for part in inner.parts):
             continue
         # A name that is no UTF-8 is spelt out, so that tables can hold it.
         name = os.fsencode(inner.as_posix()).decode("utf-8", "backslashreplace")
-        if name.lower().endswith(VIDEO_SUFFIXES):
+        if path.is_dir():
+            if path.is_symlink() or name.lower().endswith(VIDEO_SUFFIXES):
+                others.append(f"{name} ({'a link to a folder, not followed' if path.is_symlink() else 'a folder'})")
+        elif name.lower().endswith(VIDEO_SUFFIXES):
             videos[name] = path
         elif name not in _OWN:
             others.append(name)

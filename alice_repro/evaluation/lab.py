@@ -33,6 +33,9 @@ LAB_MEASURES = (
     "temporal_flickering",
 )  # fmt: skip
 
+# The beginnings of those that are no yes or no.
+LAB_CONTINUOUS = ("motion_smoothness", "saturation_error", "defect_", "temporal_flickering")
+
 
 def score_measurement(seen: Measurement, caption: str) -> dict[str, float | str]:
     """The oracle's part of a score row: numbers, and reasons where the clip does not admit one."""

@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import pandas as pd
 
+from alice_repro.errors import UserError
 from alice_repro.evaluation.weights import MissingWeights, Weights
 from alice_repro.files import sha256_file
 from alice_repro.strict import from_mapping
@@ -82,6 +83,18 @@ class Tools:
     device: str = "cpu"
     batch: int = 16
 
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise UserError(f"a batch has 1 frame or more, not {self.batch}")
+        kind, _, number = self.device.partition(":")
+        if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+            raise UserError(f"device {self.device!r}: cpu, cuda, or cuda with a number such as cuda:0")
+        if kind == "cuda":
+            import torch
+
+            if not torch.cuda.is_available():
+                raise UserError("device 'cuda': torch sees no CUDA device here; use cpu")
+
 
 @dataclass(frozen=True)
 class NoOptions:
@@ -99,6 +112,7 @@ class Metric(ABC):
         reads_caption: a value depends on the prompt too.
         weighted_by: measure -> what weighs it in a folder's number where the official package does so: "frames", or
             "pairs" of successive ones; the plain mean otherwise.
+        binary: measures that are 0 or 1 for a video, so that a folder's number is a share.
         surrogate: "" or why its values must not be set beside published ones.
         Options: its settings, a frozen dataclass with defaults; `--set NAME.KEY=VALUE`.
     """
@@ -109,6 +123,7 @@ class Metric(ABC):
     code: ClassVar[tuple[str, ...]] = ()
     reads_caption: ClassVar[bool] = False
     weighted_by: ClassVar[Mapping[str, str]] = {}
+    binary: ClassVar[tuple[str, ...]] = ()
     surrogate: ClassVar[str] = ""
     Options: ClassVar[type] = NoOptions
 

@@ -13,12 +13,13 @@ from alice_repro.errors import UserError
 from alice_repro.evaluation.evaluate import SETS, load_scores
 from alice_repro.evaluation.index import measures
 from alice_repro.evaluation.summary import DRAWS, prompts_of
-from alice_repro.statistics import Estimate, paired_difference
+from alice_repro.statistics import Estimate, hierarchical_bootstrap
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEVEL = 0.95
+ROUNDING = 1e-9  # relative difference that sums in another order may leave; no difference
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def compare(a: str | Path, b: str | Path) -> Comparison:
     for name in shared:
         x, y = first[name].to_numpy(float), second[name].to_numpy(float)
         both = ~(np.isnan(x) | np.isnan(y))
+        y = np.where(np.isclose(x, y, rtol=ROUNDING, atol=0), x, y)
         if both.any():
             rows.append(_row(name, prompt[both], x[both], y[both], len(shared)))
     rows += _sets(a, b, len(shared))
@@ -111,8 +113,8 @@ def _pairing(a: pd.DataFrame, b: pd.DataFrame) -> tuple[tuple[pd.Index, pd.Index
 
 def _row(name: str, prompt: np.ndarray, x: np.ndarray, y: np.ndarray, together: int) -> dict[str, object]:
     one = np.zeros(len(x))
-    estimate = paired_difference(one, prompt, x, y, n_boot=DRAWS)
-    joint = paired_difference(one, prompt, x, y, n_boot=DRAWS, level=_joint(together))
+    estimate = hierarchical_bootstrap(one, prompt, x - y, DRAWS)
+    joint = hierarchical_bootstrap(one, prompt, x - y, DRAWS, level=_joint(together))
     row = {"measure": name, "pairs": len(x), "prompts": len(set(prompt)), "a": float(x.mean()), "b": float(y.mean())}
     return row | {
         "difference": estimate.value,

@@ -42,7 +42,8 @@ def read_prompts(source: str | Path | None, folder: str | Path) -> tuple[pd.Data
     if str(source) in (NAMES, NONE):
         return None, {NAMES: "file names", NONE: "none"}[str(source)]
     path = Path(source)
-    table = _read_json(path) if path.suffix.lower() == ".json" else read_caption_table(path)
+    below = Path(folder).resolve()
+    table = _read_json(path, below) if path.suffix.lower() == ".json" else read_caption_table(path)
     return table, str(path)
 
 
@@ -64,8 +65,11 @@ def sample_of_name(video: str) -> int | None:
     return None if seed is pd.NA else int(seed)
 
 
-def _read_json(path: Path) -> pd.DataFrame:
-    """{video: prompt}, as the official VBench has it, or a list of objects with the columns of a caption table."""
+def _read_json(path: Path, folder: Path) -> pd.DataFrame:
+    """{video: prompt}, as the official VBench has it, or a list of objects with the columns of a caption table.
+
+    A video may be named by its whole path, if it lies below the folder.
+    """
     content = read_json(path)
     if isinstance(content, dict):
         rows: list[Any] = [{"video": video, "caption": prompt} for video, prompt in content.items()]
@@ -83,4 +87,9 @@ def _read_json(path: Path) -> pd.DataFrame:
     names = [name for name in SCORE_COLUMNS if any(name in row for row in rows)]
     extra = sorted({key for row in rows for key in row} - set(names))
     table = pd.DataFrame([{name: str(row.get(name, "")) for name in [*names, *extra]} for row in rows])
+    whole = [Path(name).resolve() if Path(name).is_absolute() else None for name in table["video"]]
+    table["video"] = [
+        place.relative_to(folder).as_posix() if place and place.is_relative_to(folder) else name
+        for place, name in zip(whole, table["video"], strict=True)
+    ]
     return check_caption_table(path, table, allowed=(*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS))

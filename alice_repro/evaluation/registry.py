@@ -63,6 +63,8 @@ def build_metrics(
     Raises:
         UserError: an unknown metric, group or option, or options of a metric that is not asked for.
     """
+    if isinstance(names, str) or not names:
+        raise UserError(f"metrics must be a list of names, not {names!r}: {', '.join([*METRICS, *GROUPS])}")
     options, wanted = options or {}, members(names)
     stray = [name for name in options if name not in wanted]
     if stray:
@@ -99,8 +101,8 @@ def describe() -> str:
     for name in METRICS:
         cls = _class(name)
         needs = f" Needs {', '.join(cls.weights)}." if cls.weights else ""
-        lines.append(f"{name:<24}{(cls.__doc__ or '').strip().splitlines()[0]}{needs}")
-    return "\n".join(lines + [f"{name:<24}{', '.join(members)}" for name, members in GROUPS.items()])
+        lines.append(f"{name:<34}{(cls.__doc__ or '').strip().splitlines()[0]}{needs}")
+    return "\n".join(lines + [f"{name:<34}{', '.join(members)}" for name, members in GROUPS.items()])
 
 
 def members(names: Sequence[str]) -> list[str]:

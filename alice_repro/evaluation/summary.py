@@ -38,7 +38,7 @@ def summarise(scores: pd.DataFrame, sets: pd.DataFrame, metrics: Sequence[Metric
     for measure in measures(scores):
         metric = owner.get(measure)
         weight = metric.weighted_by.get(measure) if metric else None
-        estimate = pooled(scores, measure, weight)
+        estimate = pooled(scores, measure, weight, binary=metric is not None and measure in metric.binary)
         notes = [metric.surrogate] if metric and metric.surrogate else []
         notes += [f"weighted by {weight}"] if weight else []
         rows.append(_row(measure, VIDEO, estimate, len(scores) - (estimate.n if estimate else 0), notes))
@@ -51,7 +51,7 @@ def summarise(scores: pd.DataFrame, sets: pd.DataFrame, metrics: Sequence[Metric
     return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
 
 
-def pooled(scores: pd.DataFrame, measure: str, weight: str | None = None) -> Estimate | None:
+def pooled(scores: pd.DataFrame, measure: str, weight: str | None = None, binary: bool = False) -> Estimate | None:
     """Mean of a measure over the videos that have it, with its interval; None if none has.
 
     With a weight, "frames" or "pairs" of them, the interval is of the linearised ratio: each value counts as
@@ -65,7 +65,7 @@ def pooled(scores: pd.DataFrame, measure: str, weight: str | None = None) -> Est
         w = known["frames"].to_numpy(float) - (weight == "pairs")
         mean = float((w * values).sum() / w.sum())
         values = mean + w / w.mean() * (values - mean)
-    elif set(np.unique(values)) <= {0.0, 1.0}:
+    elif binary:
         return _share(values, prompt)
     return hierarchical_bootstrap(np.zeros(len(values)), prompt, values, DRAWS)
 

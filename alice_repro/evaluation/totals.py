@@ -44,6 +44,12 @@ class Totals:
     notes: tuple[str, ...]
     aggregates: Mapping[str, Aggregate] = field(default_factory=dict, repr=False)
 
+    @property
+    def sound(self) -> bool:
+        """No score is impossible by the definition, and every printed total agrees."""
+        contradicted = any(agrees is not pd.NA and not agrees for agrees in self.table["agrees"])
+        return not contradicted and not any(aggregate.impossible for aggregate in self.aggregates.values())
+
     def text(self) -> str:
         """A plain table in percent, as papers print it, and the notes below."""
         rows = []

@@ -55,7 +55,7 @@ def evaluate(
         checkout: the official repository, for modules that the wheels lack.
         unpickle: let the official code unpickle weights; only for files that you trust.
     """
-    names = [name.strip() for name in metrics.split(",") if name.strip()]
+    names = [name.strip() for name in metrics.split(",")] if metrics else []
     if engine == "official":
         from alice_repro.evaluation.official.engine import evaluate_official, show_protocol
 
@@ -93,6 +93,8 @@ def total(
 ) -> None:
     """Recompute VBench totals from scores a dimension, as an interval where a dimension is missing.
 
+    Leaves with 3 if a score is impossible or a printed total does not agree.
+
     Args:
         scores: a CSV (dimension and score; a column or a row a model), our score table, or the official
             *_eval_results.json; a printed total is checked.
@@ -101,7 +103,10 @@ def total(
     """
     from alice_repro.evaluation.totals import recompute_totals
 
-    print(recompute_totals(scores, suite, unit).text())
+    found = recompute_totals(scores, suite, unit)
+    print(found.text())
+    if not found.sound:
+        sys.exit(3)
 
 
 def sampling_plan(

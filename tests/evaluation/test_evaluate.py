@@ -86,16 +86,58 @@ def test_intervals_resample_prompts_and_not_videos(tmp_path):
 
 def test_shares_have_intervals_of_shares():
     table = pd.DataFrame({"prompt_id": [f"p{i // 2}" for i in range(20)], "caption": "", "video": range(20)})
-    always = pooled(table.assign(moves=1.0), "moves")
+    always = pooled(table.assign(moves=1.0), "moves", binary=True)
     assert (
         always.value == 1
         and always.high == pytest.approx(1)
         and always.low == pytest.approx(proportion_interval(10, 10).low)
     )
-    once = pooled(table.assign(moves=[1.0] + [0.0] * 19), "moves")
+    once = pooled(table.assign(moves=[1.0] + [0.0] * 19), "moves", binary=True)
     assert once.value == 0.05 and once.low == 0 and 0.05 < once.high < 0.5
-    alone = pooled(table.assign(prompt_id="", caption="", moves=[1.0] + [0.0] * 19), "moves")
+    alone = pooled(table.assign(prompt_id="", caption="", moves=[1.0] + [0.0] * 19), "moves", binary=True)
     assert (alone.low, alone.high) == (proportion_interval(1, 20).low, proportion_interval(1, 20).high)
+
+
+def test_a_measure_that_happens_to_be_one_everywhere_is_no_share():
+    table = pd.DataFrame({"prompt_id": list("ab"), "caption": "", "video": list("ab"), "flickering": [1.0, 1.0]})
+    found = pooled(table, "flickering")
+    assert (found.low, found.high) == (1, 1)
+    assert np.isnan(pooled(table.head(1), "flickering").low)
+
+
+def test_a_single_video_needs_nothing_of_its_neighbours(folder, tmp_path):
+    (folder / "captions.csv").write_text("video,caption\na red ball-0.mp4,a ball\ngone.mp4,a cat\n")
+    one = evaluate(folder / "a red ball-0.mp4", FLICKERING, tmp_path / "one")
+    assert one.scores["caption"].tolist() == ["a ball"] and one.complete
+    other = evaluate(folder / "a red ball-1.mp4", FLICKERING, tmp_path / "other")
+    assert len(other.scores) == 1 and other.complete
+
+
+def test_folders_and_links_to_folders_are_named(folder, tmp_path):
+    (folder / "folder.mp4").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    others = evaluate(folder, FLICKERING, tmp_path / "out").inventory.others
+    assert others == ["folder.mp4 (a folder)", "link (a link to a folder, not followed)"]
+
+
+def test_prompts_may_name_whole_paths(folder, tmp_path):
+    whole = {str(path): "a ball" for path in folder.glob("*.mp4")}
+    (tmp_path / "p.json").write_text(json.dumps(whole))
+    found = evaluate(folder, FLICKERING, tmp_path / "out", prompts=tmp_path / "p.json")
+    assert found.scores["caption"].tolist() == ["a ball"] * 3 and found.complete
+
+
+@pytest.mark.parametrize("tools", [{"device": "tpu"}, {"device": "cuda:x"}, {"batch": 0}])
+def test_tools_that_do_not_exist_are_refused(tools):
+    with pytest.raises(UserError, match="device|batch"):
+        Tools(**tools)
+
+
+def test_an_output_folder_that_cannot_be_made_is_named(folder, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="no folder for the tables"):
+        evaluate(folder, FLICKERING, tmp_path / "file" / "out")
 
 
 def test_a_weighted_number_is_the_ratio_of_sums():
@@ -149,7 +191,6 @@ def test_every_hostile_file_is_accounted_for(tmp_path):
     reasons["nowhere.mp4"] = "link to nothing"
     os.mkfifo(folder / "pipe.mp4")
     reasons["pipe.mp4"] = "not a regular file"
-    (folder / "folder.mp4").mkdir()
     with open(os.fsencode(folder) + b"/not utf8 \xff.mp4", "wb") as file:
         file.write(whole)
     (folder / "notes.txt").write_text("x")

@@ -38,6 +38,15 @@ def test_noise_is_seldom_beyond_noise(tmp_path):
     assert wrong <= 5
 
 
+def test_rounding_is_no_difference(tmp_path):
+    a = table(tmp_path / "a.csv", 5.0)
+    other = pd.read_csv(a)
+    other["m0"] *= 1 + 1e-12
+    other.to_csv(tmp_path / "b.csv", index=False)
+    found = compare(a, tmp_path / "b.csv").table.iloc[0]
+    assert found["difference"] == 0 and not found["beyond_noise"]
+
+
 def test_names_pair_where_prompts_do_not(tmp_path):
     a, b = table(tmp_path / "a.csv", seeds=False), table(tmp_path / "b.csv", 1.0, seeds=False)
     assert compare(a, b).paired_by == "file name"

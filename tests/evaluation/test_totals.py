@@ -76,7 +76,8 @@ def test_a_printed_total_that_does_not_follow_is_named(name, tmp_path):
     totals = recompute_totals(wide(tmp_path / "t.csv", rows(**{name: off})))
     wrong = totals.table[~totals.table["agrees"]]
     assert list(wrong["score"]) == [["total", "quality", "semantic"][place]] and list(wrong["model"]) == ["Mochi-1"]
-    assert any(f"printed as {off}" in note for note in totals.notes) and "NO" in totals.text()
+    assert any(f"printed as {off}" in note for note in totals.notes) and "NO" in totals.text() and not totals.sound
+    assert recompute_totals(wide(tmp_path / "u.csv", rows())).sound
 
 
 def test_a_changed_dimension_is_seen_in_group_and_total(tmp_path):
@@ -99,8 +100,9 @@ def test_impossible_twin_and_out_of_range_are_noted(tmp_path):
     table = rows(d6="99.90")  # motion smoothness above the normalisation's 99.75
     table["Copy"] = list(table["CogVideoX-5B"])
     table["CogVideoX-5B"][11] = "103.0"
-    notes = recompute_totals(wide(tmp_path / "t.csv", table)).notes
-    assert any("impossible" in note and "multiple_objects 103" in note for note in notes)
+    totals = recompute_totals(wide(tmp_path / "t.csv", table))
+    notes = totals.notes
+    assert not totals.sound and any("impossible" in note and "multiple_objects 103" in note for note in notes)
     assert any("outside the range" in note and "motion_smoothness 99.9" in note for note in notes)
     table["CogVideoX-5B"] = list(table["Copy"])
     notes = recompute_totals(wide(tmp_path / "t.csv", table)).notes

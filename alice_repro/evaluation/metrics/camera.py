@@ -68,6 +68,7 @@ class Camera(Metric):
 
     name = "camera"
     measures = (*(n + NORMALISED for n in _LENGTHS), *_ANGLES, *_EXTRA)
+    binary = ("camera_translates",)
     Options = CameraOptions
     code = tuple(
         f"alice_repro.evaluation.camera.{module}"

@@ -63,6 +63,7 @@ class CameraMotion(Metric):
 
     name = "camera_motion"
     measures = ("camera_motion",)
+    binary = ("camera_motion",)
     reads_caption = True
     Options = Options
 

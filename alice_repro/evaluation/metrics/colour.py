@@ -71,7 +71,7 @@ class _Watcher:
 def chroma(frame: np.ndarray) -> float:
     """Mean CIELAB chroma of an sRGB frame (H, W, 3) uint8."""
     _, a, b = cv2.split(cv2.cvtColor(frame.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2Lab))
-    return cv2.mean(cv2.magnitude(a, b))[0]
+    return float(np.sqrt(a * a + b * b).mean(dtype=np.float64))  # cv2.magnitude differs from run to run
 
 
 def hsv_saturation(frame: np.ndarray) -> float:

@@ -31,6 +31,7 @@ class DynamicDegree(NetworkMetric):
 
     name = "dynamic_degree"
     measures = ("dynamic_degree",)
+    binary = ("dynamic_degree",)
     weights = ("raft-things",)
     code = ("alice_repro.models.backbones.correlation",)
 

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from alice_repro.errors import UserError
-from alice_repro.evaluation.lab import LAB_MEASURES, score_measurement
+from alice_repro.evaluation.lab import LAB_CONTINUOUS, LAB_MEASURES, score_measurement
 from alice_repro.evaluation.metric import Clip, Metric, Result, Watcher
 from alice_repro.evaluation.metrics.temporal_flickering import TemporalFlickering
 from alice_repro.files import sha256_file
@@ -17,13 +17,14 @@ LONGEST = 512  # frames that are held; the lab's own clips have 17
 
 
 class Lab(Metric):
-    """The metric `lab`: the primary endpoint with its parts, defects, modes, and what VBench's names ask.
+    """Clips of the lab's world: the primary endpoint and its parts, defects, modes, and what VBench's names ask.
 
     Only for captions of the lab's world; a clip of another size is refused before it is held in memory.
     """
 
     name = "lab"
     measures = LAB_MEASURES
+    binary = tuple(name for name in LAB_MEASURES if not name.startswith(LAB_CONTINUOUS))
     reads_caption = True
     code = (
         "alice_repro.evaluation.lab",
