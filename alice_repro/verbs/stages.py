@@ -80,6 +80,7 @@ def sample(
     interpolator: Path | None = None,
     short_steps: int = 0,
     positions: str = "compact",
+    plan: Path | None = None,
     settings: Settings = (),
 ) -> None:
     """Sample one arm on the evaluation captions: mp4 files, caption table, contact sheet.
@@ -94,13 +95,16 @@ def sample(
             frame rate.
         short_steps: how many steps those are; AVD has 2 of 4.
         positions: of the frames in those steps: compact (0 1 2, for a student trained so) or kept (0 2 4).
+        plan: caption table with the name and the seed of each video to make, such as `sampling-plan` writes.
     """
     from alice_repro.workflow.layout import parse_arm
     from alice_repro.workflow.stages import sample_arm
 
     parsed = parse_arm(arm)
     run = parsed.seed if parsed else None
-    sample_arm(chosen_scale(scale, settings), teacher, arm, output, student, run, interpolator, short_steps, positions)
+    sample_arm(
+        chosen_scale(scale, settings), teacher, arm, output, student, run, interpolator, short_steps, positions, plan
+    )
 
 
 def export(

@@ -6,6 +6,7 @@ import csv
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -14,6 +15,7 @@ from alice_repro.data.prompts import prompts_for
 from alice_repro.data.training_clips import TrainingClips
 from alice_repro.data.world_clips import clean_clips
 from alice_repro.errors import UserError, unknown_name
+from alice_repro.evaluation.index import read_caption_table
 from alice_repro.files import atomic_folder, atomic_path
 from alice_repro.flow.noise import ClipNoise, clip_seed
 from alice_repro.manifest import write_manifest
@@ -95,6 +97,7 @@ def sample_arm(
     interpolator: Path | None = None,
     short_steps: int = 0,
     positions: str = "compact",
+    plan: Path | None = None,
 ) -> None:
     """Sample one arm on the evaluation captions and write its videos, caption table, contact sheet and manifest.
 
@@ -105,6 +108,8 @@ def sample_arm(
         run: the training run, noted in the caption table.
         interpolator: folder of a frame interpolator, for a student whose first ``short_steps`` run at half the frame
             rate (AVD), with these ``positions`` (``models.half_rate``).
+        plan: caption table with the name and the seed of each video to make (`evaluation.suites.sampling_plan`); the
+            scale's evaluation captions and seeds if not given. A clip's noise is of its caption's place in the plan.
 
     Raises:
         UserError: unknown arm; a student where none belongs, or none where one does; an interpolator without short
@@ -118,13 +123,12 @@ def sample_arm(
     if (interpolator is None) != (short_steps == 0) or (interpolator is not None and student is None):
         raise UserError("frame-interpolated sampling takes a student, an interpolator's folder and short_steps above 0")
     parts = load_teacher(scale.model)
-    captions = prompts_for(scale.prompts, "evaluate")
+    captions, rows = _planned(plan) if plan else _evaluated(scale)
     if student is None:
         steps = scale.teacher.steps if arm == "teacher-full" else scale.sampling.student_steps
         draw = teacher_sampler(scale, parts, teacher_velocity(scale, teacher, parts, captions), steps)
     else:
         draw, steps = student_sampler(scale, parts, captions, student, interpolator, short_steps, positions)
-    rows = [(prompt, seed) for seed in range(scale.prompts.seeds) for prompt in range(len(captions))]
     with atomic_folder(output) as folder:
         cost, seconds, shown = _sample_videos(scale, parts, draw, f"{arm}: {steps} steps", rows, folder)
         _write_caption_table(folder / "captions.csv", rows, captions, arm, run)
@@ -133,6 +137,7 @@ def sample_arm(
             folder,
             inputs={"teacher": parts.folder}
             | ({"student": student} if student else {})
+            | ({"plan": plan} if plan else {})
             | ({"interpolator": interpolator} if interpolator else {}),
             config={"scale": asdict(scale), "teacher": teacher, "arm": arm, "steps": steps}
             | ({"short_steps": short_steps, "positions": positions} if interpolator else {}),
@@ -164,7 +169,7 @@ def agreement_along_paths(scale: Scale, teacher: str, student: Path) -> dict[str
 
 
 def _sample_videos(
-    scale: Scale, parts: TeacherParts, draw: Sampler, title: str, rows: list[tuple[int, int]], folder: Path
+    scale: Scale, parts: TeacherParts, draw: Sampler, title: str, rows: list[Planned], folder: Path
 ) -> tuple[dict[str, object], float, list]:
     """Sample and decode in batches; returns the sampler's cost, seconds of sampling and decoding, the sheet's clips."""
     cost, seconds, shown = {}, 0.0, []
@@ -172,14 +177,15 @@ def _sample_videos(
         for start in range(0, len(rows), scale.sampling.batch):
             chunk = rows[start : start + scale.sampling.batch]
             began = time.perf_counter()
-            caption = torch.tensor([prompt for prompt, _ in chunk])
-            noise = ClipNoise([clip_seed(scale.sampling.seed, *row) for row in chunk])
+            caption = torch.tensor([row.prompt for row in chunk])
+            noise = ClipNoise([clip_seed(scale.sampling.seed, row.prompt, row.seed) for row in chunk])
             clean, cost = draw(caption, noise)
             frames = decode(parts, clean)
             seconds += time.perf_counter() - began
-            for (prompt, seed), clip in zip(chunk, frames, strict=True):
-                write_video(folder / video_name(prompt, seed), clip, scale.model.fps)
-                if seed == 0 and len(shown) < 12:
+            for row, clip in zip(chunk, frames, strict=True):
+                (folder / row.video).parent.mkdir(parents=True, exist_ok=True)
+                write_video(folder / row.video, clip, scale.model.fps)
+                if row.seed == 0 and len(shown) < 12:
                     shown.append(clip)
             bar.advance(len(chunk))
     return cost, seconds, shown
@@ -193,16 +199,44 @@ def decode(parts: TeacherParts, latents: torch.Tensor) -> list:
     return list(to_frames(video.float().cpu()).numpy())
 
 
+class Planned(NamedTuple):
+    """A video to make: its caption's place, its seed, its name, and the caption's name in tables."""
+
+    prompt: int
+    seed: int
+    video: str
+    prompt_id: str
+
+
+def _evaluated(scale: Scale) -> tuple[list[str], list[Planned]]:
+    captions = prompts_for(scale.prompts, "evaluate")
+    seeds, places = range(scale.prompts.seeds), range(len(captions))
+    return captions, [Planned(place, seed, video_name(place, seed), str(place)) for seed in seeds for place in places]
+
+
+def _planned(plan: Path) -> tuple[list[str], list[Planned]]:
+    table = read_caption_table(plan)
+    if "seed" not in table or table["seed"].isna().any():
+        raise UserError(f"{plan}: every video of a plan needs a seed")
+    twice = table[table.duplicated(["caption", "seed"])]
+    if len(twice):
+        raise UserError(f"{plan}: {twice['video'].iloc[0]!r} has the caption and the seed of another video")
+    captions = list(dict.fromkeys(table["caption"]))
+    place = {caption: number for number, caption in enumerate(captions)}
+    names = table["prompt_id"] if "prompt_id" in table else table["caption"].map(place).astype(str)
+    rows = zip(table["caption"].map(place), table["seed"], table["video"], names, strict=True)
+    return captions, [Planned(int(prompt), int(seed), video, name) for prompt, seed, video, name in rows]
+
+
 def video_name(prompt: int, seed: int) -> str:
     """File name of a clip; the oracle never reads it."""
     return f"{prompt:04d}_s{seed}.mp4"
 
 
-def _write_caption_table(
-    path: Path, rows: list[tuple[int, int]], captions: list[str], arm: str, run: int | None
-) -> None:
+def _write_caption_table(path: Path, rows: list[Planned], captions: list[str], arm: str, run: int | None) -> None:
     with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["video", "caption", "prompt_id", "seed", "arm", "run"])
-        for prompt, seed in rows:
-            writer.writerow([video_name(prompt, seed), captions[prompt], prompt, seed, arm, "" if run is None else run])
+        for row in rows:
+            of_run = "" if run is None else run
+            writer.writerow([row.video, captions[row.prompt], row.prompt_id, row.seed, arm, of_run])

@@ -17,6 +17,7 @@ import alice_repro
 from alice_repro.cli import main
 from alice_repro.config import load_scale
 from alice_repro.errors import UserError
+from alice_repro.evaluation.index import read_caption_table
 from alice_repro.flow.noise import ClipNoise
 from alice_repro.manifest import read_manifest, verify_manifest
 from alice_repro.models.codec import LabCodec
@@ -308,6 +309,22 @@ def test_evaluation_samples_as_the_student_says(tiny_lab, tmp_path, monkeypatch,
     student = student_of(tiny_lab, tmp_path / "student", sampler)
     stages.sample_arm(scale, "trained", "rcm-seed0", tmp_path / "videos", student, 0)
     assert used == [sampler or "renoise"]
+
+
+def test_a_plan_says_which_videos_are_made(tiny_lab, tmp_path):
+    scale, student = scale_of(tiny_lab), student_of(tiny_lab, tmp_path / "student")
+    plan = tmp_path / "plan.csv"
+    plan.write_text(
+        "video,caption,prompt_id,seed\nred/a red ball-1.mp4,a red ball,r,1\na blue box-0.mp4,a blue box,b,0\n"
+    )
+    stages.sample_arm(scale, "trained", "rcm-seed0", tmp_path / "videos", student, 0, plan=plan)
+    made = sorted(path.relative_to(tmp_path / "videos").as_posix() for path in (tmp_path / "videos").rglob("*.mp4"))
+    assert made == ["a blue box-0.mp4", "red/a red ball-1.mp4"]
+    table = read_caption_table(tmp_path / "videos" / "captions.csv")
+    assert table[["caption", "prompt_id", "seed"]].values.tolist() == [["a red ball", "r", 1], ["a blue box", "b", 0]]
+    plan.write_text("video,caption\na.mp4,a red ball\n")
+    with pytest.raises(UserError, match="plan.csv: every video of a plan needs a seed"):
+        stages.sample_arm(scale, "trained", "rcm-seed0", tmp_path / "others", student, 0, plan=plan)
 
 
 @pytest.mark.slow
