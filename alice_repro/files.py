@@ -90,6 +90,12 @@ def atomic_write_bytes(target: str | Path, content: bytes) -> None:
         path.write_bytes(content)
 
 
+def write_csv(target: str | Path, table: Any) -> None:
+    """Write a data frame as CSV without its index, lines ending in a line feed, whole or not at all."""
+    with atomic_path(target) as path:
+        table.to_csv(path, index=False, lineterminator="\n")
+
+
 def write_json(target: str | Path, value: Any) -> None:
     """Write `value` as strict JSON (paths, dataclasses, sets and numpy scalars are converted).
 

@@ -20,12 +20,12 @@ import pandas as pd
 
 from alice_repro.errors import UserError
 from alice_repro.evaluation.engine import FAILED, FAULT, measure_clip, measure_videos
-from alice_repro.evaluation.index import check_scores, read_scores, write_scores
+from alice_repro.evaluation.index import read_scores, write_scores
 from alice_repro.evaluation.inventory import Inventory, take_inventory
 from alice_repro.evaluation.metric import Metric, Tools
 from alice_repro.evaluation.registry import build_metrics
 from alice_repro.evaluation.summary import measure_sets, reasons, summarise
-from alice_repro.files import atomic_path
+from alice_repro.files import write_csv
 from alice_repro.manifest import write_manifest
 from alice_repro.progress import duration, log
 
@@ -112,11 +112,10 @@ def evaluate(
     measured = measure_videos(inventory.entries, chosen, out / ROWS, f"scores of {inventory.folder.name}")
     sets = measure_sets(measured, chosen)
     summary = summarise(measured.scores, sets, chosen)
-    check_scores(out / SCORES, measured.scores)
     write_scores(out / SCORES, measured.scores)
     tables = {SUMMARY: summary, SETS: sets, INVENTORY: inventory.as_table()}
     for name, table in tables.items():
-        _write(out / name, table)
+        write_csv(out / name, table)
     write_manifest(
         [out / name for name in (SCORES, *tables)],
         config={"metrics": {metric.name: described(metric) for metric in chosen}, "prompts": inventory.prompts},
@@ -202,8 +201,3 @@ def load_scores(place: str | Path) -> pd.DataFrame:
     """A score table, or that of an evaluation's folder."""
     path = Path(place)
     return read_scores(path / SCORES if path.is_dir() else path)
-
-
-def _write(path: Path, table: pd.DataFrame) -> None:
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")

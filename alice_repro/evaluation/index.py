@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from alice_repro.errors import UserError, nearest, unknown_name
-from alice_repro.files import TEMPORARY_PREFIX, atomic_path
+from alice_repro.files import TEMPORARY_PREFIX, write_csv
 
 VIDEO_SUFFIXES = (".mp4", ".webm", ".mov", ".mkv", ".avi", ".gif")
 REQUIRED_COLUMNS = ("video", "caption")
@@ -117,8 +117,7 @@ def write_scores(path: str | Path, scores: pd.DataFrame) -> None:
     check_scores(path, scores)
     tail = [name for name in scores.columns if name not in SCORE_COLUMNS]
     scores = scores.assign(**{name: _numbers(scores[name]) for name in measures(scores)})
-    with atomic_path(Path(path)) as temporary:
-        scores[[*SCORE_COLUMNS, *tail]].to_csv(temporary, index=False, lineterminator="\n")
+    write_csv(path, scores[[*SCORE_COLUMNS, *tail]])
 
 
 def read_scores(path: str | Path) -> pd.DataFrame:

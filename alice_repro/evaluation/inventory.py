@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,10 @@ class Entry:
             raise ValueError(f"{self.video} has a problem: {self.problem}")
         caption = self.columns.get("caption")
         return Clip(self.video, self.path, caption, self.info.fps, self.info.height, self.info.width)
+
+    def with_note(self, note: str) -> Entry:
+        """The same with one note more."""
+        return replace(self, notes=(*self.notes, note))
 
 
 @dataclass(frozen=True)
@@ -147,9 +151,9 @@ def take_inventory(folder: str | Path, prompts: str | Path | None = None) -> Inv
         columns = {key: row[key] for key in ("caption", *OPTIONAL_COLUMNS) if key in row}
         entry = _look(name, files.get(name), columns)
         if table is not None and columns["caption"] is None:
-            entry = _with_note(entry, f"no prompt in {where}")
+            entry = entry.with_note(f"no prompt in {where}")
         if entry.sha256 and entry.sha256 in seen:
-            entry = _with_note(entry, f"the same file as {seen[entry.sha256]}")
+            entry = entry.with_note(f"the same file as {seen[entry.sha256]}")
         elif entry.sha256:
             seen[entry.sha256] = name
         entries.append(entry)
@@ -202,10 +206,6 @@ def _look(name: str, path: Path | None, columns: Mapping[str, Any]) -> Entry:
     if info.rotation:
         notes.append(f"turned by {info.rotation} degrees, measured as shown")
     return Entry(name, path, columns, sha256, info, notes=tuple(notes))
-
-
-def _with_note(entry: Entry, note: str) -> Entry:
-    return Entry(**{**vars(entry), "notes": (*entry.notes, note)})
 
 
 def _counted(values: list[str], at_most: int = 4) -> str:

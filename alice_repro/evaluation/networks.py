@@ -25,6 +25,9 @@ LOADERS = {
     "musiq-spaq": ("musiq", "load_musiq"),
     "amt-s": ("amt", "load_amt"),
     "raft-things": ("raft", "load_raft"),
+    "dinov2-vitl14": ("dinov2", "load_dinov2"),
+    "mobilenet-v2": ("mobilenet", "load_mobilenet"),
+    "efficientnet-lite0": ("efficientnet", "load_efficientnet"),
 }
 # Memory that correlations of all pairs of pixels may take when several pairs of frames go through a network together.
 CORRELATION_BYTES = 256 * 2**20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,12 +24,15 @@ NAMES, NONE = "names", "none"
 _NUMBERED = re.compile(r"^(?P<prompt>.+?)-(?P<seed>\d{1,9})$", re.DOTALL)
 
 
-def read_prompts(source: str | Path | None, folder: str | Path) -> tuple[pd.DataFrame | None, str]:
+def read_prompts(
+    source: str | Path | None, folder: str | Path, extra: Collection[str] = ()
+) -> tuple[pd.DataFrame | None, str]:
     """The caption table of a folder, and where it is from in words.
 
     Args:
         source: a CSV or JSON file, "names" (each video's own name), "none"; None: captions.csv in the folder if there
             is one, else the names.
+        extra: further columns that a CSV file may have.
 
     Returns:
         None for names and for none: see `prompt_of_name`.
@@ -43,7 +47,7 @@ def read_prompts(source: str | Path | None, folder: str | Path) -> tuple[pd.Data
         return None, {NAMES: "file names", NONE: "none"}[str(source)]
     path = Path(source)
     below = Path(folder).resolve()
-    table = _read_json(path, below) if path.suffix.lower() == ".json" else read_caption_table(path)
+    table = _read_json(path, below) if path.suffix.lower() == ".json" else read_caption_table(path, extra)
     return table, str(path)
 
 

@@ -126,12 +126,11 @@ def sampling_plan(
     """
     from alice_repro.evaluation.suites import plan_notes, read_suite
     from alice_repro.evaluation.suites import sampling_plan as plan
-    from alice_repro.files import atomic_path
+    from alice_repro.files import write_csv
 
     prompts, wanted = read_suite(suite, source=source), [name for name in dimensions.split(",") if name] or None
     table = plan(prompts, wanted)
-    with atomic_path(out) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
+    write_csv(out, table)
     for note in plan_notes(prompts, wanted):
         print(f"note: {note}")
     print(f"{len(table)} videos of {table['caption'].nunique()} prompts: {out}")

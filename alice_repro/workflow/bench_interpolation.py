@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 import torch
 
 from alice_repro.config import Scale, load_interpolator_recipe
-from alice_repro.files import atomic_path
 from alice_repro.flow.noise import ClipNoise
 from alice_repro.manifest import write_manifest
 from alice_repro.models.flops import latent_frames, sizes_of
@@ -24,6 +22,7 @@ from alice_repro.sampling.few_step import few_step_times
 from alice_repro.sampling.flops import interpolation_flops, sampling_flops, tokens_seen
 from alice_repro.sampling.interpolated import check_short_steps, sample_interpolated
 from alice_repro.statistics import Estimate, mean_interval
+from alice_repro.workflow.bench_table import as_text, write_rows
 
 PAPER_FRAMES = 21  # latent frames of the paper's clips
 LARGER = 2  # the second case: so many times the scale's height and width, with the paper's frames
@@ -77,10 +76,7 @@ def bench_interpolation(
     ]
     out.mkdir(parents=True, exist_ok=True)
     path = out / "interpolation.csv"
-    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(cases[0].row()))
-        writer.writeheader()
-        writer.writerows(case.row() for case in cases)
+    write_rows(path, [case.row() for case in cases])
     write_manifest(
         path, inputs={"teacher": parts.folder}, config={"scale": asdict(scale), "short_steps": short_steps},
         extra={"repeats": repeats, "threads": torch.get_num_threads(), "cases": [asdict(case) for case in cases]},
@@ -91,9 +87,7 @@ def bench_interpolation(
 
 def as_table(cases: list[Case]) -> str:
     """The cases as aligned text."""
-    rows = [list(cases[0].row()), *(list(case.row().values()) for case in cases)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return as_text([case.row() for case in cases])
 
 
 def _measure(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ import torch
 from alice_repro.config import Scale
 from alice_repro.errors import UserError
 from alice_repro.evaluation.timing import Meter, Timing, Work, matmul_rate, measure, speedup
-from alice_repro.files import atomic_path
 from alice_repro.flow.noise import ClipNoise
 from alice_repro.manifest import write_manifest
 from alice_repro.models.codec import denormalise_latents
@@ -23,6 +21,7 @@ from alice_repro.sampling.few_step import few_step_times, sample_few_step
 from alice_repro.sampling.teacher import sample_euler
 from alice_repro.statistics import Estimate
 from alice_repro.training.setup import teacher_velocity
+from alice_repro.workflow.bench_table import as_text, write_rows
 
 CAPTION = "a red ball falls in the studio"
 TEACHER, DECODER = "teacher", "decoder"
@@ -109,9 +108,7 @@ def bench_sampling(
 
 def as_table(rows: list[Row]) -> str:
     """The rows as aligned text."""
-    lines = [list(rows[0].cells()), *(list(row.cells().values()) for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return as_text([row.cells() for row in rows])
 
 
 def _row(name: str, found: dict[str, Timing], peak: float) -> Row:
@@ -158,10 +155,7 @@ def _write(
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
     path = out / "sampling.csv"
-    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0].cells()))
-        writer.writeheader()
-        writer.writerows(row.cells() for row in rows)
+    write_rows(path, [row.cells() for row in rows])
     write_manifest(
         path, inputs={"teacher": parts.folder} | ({"student": student} if student else {}), config=config,
         extra={

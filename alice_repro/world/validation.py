@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from alice_repro.files import atomic_path, atomic_write_text
+from alice_repro.files import atomic_write_text, write_csv
 from alice_repro.manifest import write_manifest
 from alice_repro.media import read_video, write_video
 from alice_repro.models.codec import LabCodec, to_frames, to_unit_range
@@ -134,8 +134,7 @@ def write_validation(
     table = validate(codec, seed, n)
     folder = Path(folder)
     files = [folder / "oracle_validation.csv", folder / "oracle_validation.md"]
-    with atomic_path(files[0]) as path:
-        table.to_csv(path, index=False)
+    write_csv(files[0], table)
     atomic_write_text(files[1], _markdown(table, seed, n))
     write_manifest(
         files, inputs={"thresholds": CONSTANTS}, config={"clips": n}, seeds={"validation": seed}, started=started

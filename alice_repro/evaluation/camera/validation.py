@@ -20,7 +20,7 @@ from alice_repro.evaluation.camera.odometry import camera_trajectory, turning_pa
 from alice_repro.evaluation.camera.poses import NoPose
 from alice_repro.evaluation.camera.scenes import Rendered, build_scene, camera_path, render_scene
 from alice_repro.evaluation.camera.tracks import Tracker
-from alice_repro.files import atomic_path, atomic_write_text
+from alice_repro.files import atomic_write_text, write_csv
 from alice_repro.manifest import write_manifest
 from alice_repro.media import iter_frames, write_video
 from alice_repro.progress import track
@@ -107,8 +107,7 @@ def validate_camera(out: str | Path, cases: tuple[Case, ...] = CASES, lab_clips:
     lab = lab_table(lab_clips) if lab_clips else None
     files = {"camera_validation.csv": table} | ({} if lab is None else {"camera_lab.csv": lab})
     for name, content in files.items():
-        with atomic_path(out / name) as path:
-            content.to_csv(path, index=False)
+        write_csv(out / name, content)
     atomic_write_text(out / "camera_validation.md", _markdown(table, lab))
     write_manifest(
         [out / name for name in (*files, "camera_validation.md")], inputs={"gates": GATES_FILE},

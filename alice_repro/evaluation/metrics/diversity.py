@@ -103,8 +103,10 @@ class Diversity(Metric):
         self._network: nn.Module | None = None
 
     def load(self) -> nn.Module:
-        """The network, (N, 3, H, W) normalised -> features (N, D)."""
-        raise NotImplementedError
+        """The network, (N, 3, H, W) normalised -> features (N, D); one in a process, other metrics' too."""
+        from alice_repro.evaluation.networks import load_network
+
+        return load_network(self.weights[0], self.tools)
 
     def watch(self, clip: Clip) -> Watcher:
         if self._network is None:
@@ -165,11 +167,6 @@ class ClipDiversity(Diversity):
     weights = ("clip-vitl14",)
     view = View(224, 224, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 
-    def load(self) -> nn.Module:
-        from alice_repro.models.backbones.clip import load_clip
-
-        return load_clip(self.tools.weights.path("clip-vitl14"))
-
 
 class DinoDiversity(Diversity):
     """By DINOv2 ViT-L/14: its class token. Another of transformers' DINOv2 or DINOv3 folders can be given instead."""
@@ -178,11 +175,6 @@ class DinoDiversity(Diversity):
     prefix = "dino"
     weights = ("dinov2-vitl14",)
     view = View(256, 224, *IMAGENET)
-
-    def load(self) -> nn.Module:
-        from alice_repro.models.backbones.dinov2 import load_dinov2
-
-        return load_dinov2(self.tools.weights.path("dinov2-vitl14"))
 
 
 class MobileNetDiversity(Diversity):
@@ -194,11 +186,6 @@ class MobileNetDiversity(Diversity):
     surrogate = SURROGATE.format("MobileNetV2")
     view = View(256, 224, *IMAGENET, resample=Image.Resampling.BILINEAR)
 
-    def load(self) -> nn.Module:
-        from alice_repro.models.backbones.mobilenet import load_mobilenet
-
-        return load_mobilenet(self.tools.weights.path("mobilenet-v2"))
-
 
 class EfficientNetDiversity(Diversity):
     """By another classifier of the kind: two surrogates that agree say more than one."""
@@ -208,8 +195,3 @@ class EfficientNetDiversity(Diversity):
     weights = ("efficientnet-lite0",)
     surrogate = SURROGATE.format("EfficientNet-Lite0")
     view = View(256, 224, (0.5,) * 3, (0.5,) * 3)
-
-    def load(self) -> nn.Module:
-        from alice_repro.models.backbones.efficientnet import load_efficientnet
-
-        return load_efficientnet(self.tools.weights.path("efficientnet-lite0"))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from alice_repro.errors import unknown_name
-from alice_repro.evaluation.metric import Tools
 from alice_repro.evaluation.metrics.frame_quality import FrameQuality
 from alice_repro.evaluation.preprocess import IMAGING_MODES, musiq_input
 
@@ -20,6 +17,10 @@ class Options:
     """Attributes: preprocessing: "longer" (VBench's default), "shorter", "shorter_centercrop" or "None"."""
 
     preprocessing: str = "longer"
+
+    def __post_init__(self) -> None:
+        if self.preprocessing not in IMAGING_MODES:
+            raise unknown_name("preprocessing of imaging_quality", self.preprocessing, IMAGING_MODES)
 
 
 class ImagingQuality(FrameQuality):
@@ -33,16 +34,6 @@ class ImagingQuality(FrameQuality):
     measures = ("imaging_quality",)
     weights = ("musiq-spaq",)
     Options = Options
-
-    def __init__(
-        self,
-        tools: Tools,
-        options: Mapping[str, Any] | None = None,
-        networks: Mapping[str, Callable[..., Tensor]] | None = None,
-    ) -> None:
-        super().__init__(tools, options, networks)
-        if self.options.preprocessing not in IMAGING_MODES:
-            raise unknown_name("preprocessing of imaging_quality", self.options.preprocessing, IMAGING_MODES)
 
     def prepare(self, frame: np.ndarray) -> Tensor:
         return musiq_input(frame, self.options.preprocessing)

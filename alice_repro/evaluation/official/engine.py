@@ -16,13 +16,13 @@ from typing import Any
 import pandas as pd
 
 from alice_repro.errors import UserError
-from alice_repro.evaluation.index import SCORE_COLUMNS, VideoRow, index_videos, read_caption_table, write_scores
+from alice_repro.evaluation.index import SCORE_COLUMNS, VideoRow, index_videos, write_scores
 from alice_repro.evaluation.official import assign
 from alice_repro.evaluation.official.catalogue import OfficialSuite, official_suite
 from alice_repro.evaluation.official.dimension import Job, results_path, run_dimension
 from alice_repro.evaluation.official.environment import VERSIONS, clean_environment, find_python, package_folder
 from alice_repro.evaluation.official.staging import stage
-from alice_repro.evaluation.prompts import caption_of_name, sample_of_name
+from alice_repro.evaluation.prompts import NAMES, NONE, caption_of_name, read_prompts, sample_of_name
 from alice_repro.evaluation.suites import PromptSuite, read_suite
 from alice_repro.files import read_json, sha256_file, write_json
 from alice_repro.progress import Progress
@@ -151,13 +151,7 @@ def _rows(given: str | Path | Sequence[VideoRow], prompts: str | Path | pd.DataF
             raise UserError("no videos to score")
         return list(given)
     if isinstance(prompts, (str, Path)):
-        if Path(prompts).suffix == ".json":
-            captions = read_json(prompts)
-            if not isinstance(captions, dict) or not all(isinstance(text, str) for text in captions.values()):
-                raise UserError(f"{prompts}: not an object of the form {{video: prompt}}")
-            prompts = pd.DataFrame({"video": list(captions), "caption": list(captions.values())})
-        else:
-            prompts = read_caption_table(prompts, extra=("image",))
+        prompts, _ = read_prompts(prompts, given, extra=("image",))
     return index_videos(given, prompts)
 
 
@@ -174,6 +168,6 @@ def _table(rows: list[VideoRow], captions: list[str]) -> pd.DataFrame:
 def _prompt_record(listed: PromptSuite | None, prompts: object) -> dict[str, str]:
     if listed is not None:
         return {"source": listed.source, "sha256": listed.sha256}
-    if isinstance(prompts, (str, Path)):
+    if isinstance(prompts, (str, Path)) and str(prompts) not in (NAMES, NONE):
         return {"source": Path(prompts).name, "sha256": sha256_file(prompts)}
     return {"source": "a caption table" if isinstance(prompts, pd.DataFrame) else "rows or file names", "sha256": ""}

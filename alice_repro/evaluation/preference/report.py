@@ -12,7 +12,7 @@ from alice_repro.evaluation.preference.preferences import write_preferences
 from alice_repro.evaluation.preference.results import Results, results
 from alice_repro.evaluation.preference.standing import majorities
 from alice_repro.evaluation.preference.study import SIMULATED, STUDY, VOTES
-from alice_repro.files import atomic_path, atomic_write_text
+from alice_repro.files import atomic_write_text, write_csv
 from alice_repro.manifest import write_manifest
 
 
@@ -25,8 +25,7 @@ def write_results(folder: str | Path, min_checks: float = 0.0) -> str:
     started, folder = time.time(), Path(folder)
     found = results(folder, min_checks)
     for name in ("shares", "agreement", "ranking", "raters"):
-        with atomic_path(folder / f"{name}.csv") as path:
-            getattr(found, name).to_csv(path, index=False, lineterminator="\n")
+        write_csv(folder / f"{name}.csv", getattr(found, name))
     settled = majorities(found.votes, found.study.votes)
     kept = write_preferences(folder / "preferences.jsonl", found.study, settled)
     text = report(found) + f"\n{kept} preferences in preferences.jsonl\n"
