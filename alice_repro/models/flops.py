@@ -10,7 +10,9 @@ with a multiplication and an addition counted as two operations, a forward pass 
     MLP               4 n d f
 
 Norms, softmax, modulation, embeddings, the text encoder and the decoder count as nothing: what is computed here is a
-floor. Checked: the parameter counts are exactly those of Wan2.1 1.3B (1,418,996,800) and 14B (14,288,491,584), and
+floor. A backward pass to the weights takes two products for each of the forward pass; one that only leads to the clip
+(through a frozen network) takes one for each matrix of weights, and two for attention's products, both factors of which
+depend on the clip. Checked: the parameter counts are exactly those of Wan2.1 1.3B (1,418,996,800) and 14B (14,288,491,584), and
 the published time of Wan2.2's 14B experts on an A100 (2,735.7 s for 720p, 40 steps with guidance) is 1.6 floors.
 """
 
@@ -21,6 +23,9 @@ from alice_repro.papers import Model
 TEXT_WIDTH = 4096
 TIME_WIDTH = 256
 GROUPS = 6  # shift, scale and gate, before attention and before the MLP
+# Operations of Wan's decoder for each cell of a latent frame, counted by torch in diffusers' AutoencoderKLWan: the first
+# latent frame gives one frame, each later one gives four.
+DECODER_FIRST, DECODER_NEXT = 0.688e9, 2.162e9
 
 
 def sizes_of(config: object, text_tokens: int) -> Model:
@@ -43,19 +48,26 @@ def clip_known(model: Model) -> bool:
     return bool(sizes_known(model) and len(model.patch) == 3 and len(model.stride) == 3)
 
 
-def parameters(model: Model, gated: bool = False, own_modulation: bool = False) -> int:
+def parameters(
+    model: Model,
+    gated: bool = False,
+    own_modulation: bool = False,
+    text_width: int = TEXT_WIDTH,
+    time_width: int = TIME_WIDTH,
+) -> int:
     """Number of parameters, biases and norms included.
 
     gated: an MLP with three matrices (SwiGLU) in place of two; own_modulation: each block projects the noise level by
-    itself (as in the first DiT) instead of adding a learned vector to a shared projection.
+    itself (as in the first DiT) instead of adding a learned vector to a shared projection; text_width, time_width: of
+    the text's embedding and of the sines and cosines of the time.
     """
     d, f = model.hidden, model.mlp
     cells = model.latent_channels * _product(model.patch)
     attention = 4 * (d * d + d) + 2 * d
     block = 2 * attention + 2 * d + (2 * d * f + f + d) + GROUPS * d
     block += (d * f + f) * gated + GROUPS * d * d * own_modulation
-    time = (TIME_WIDTH * d + d) + (d * d + d) + GROUPS * (d * d + d)
-    text = (TEXT_WIDTH * d + d) + (d * d + d)
+    time = (time_width * d + d) + (d * d + d) + GROUPS * (d * d + d)
+    text = (text_width * d + d) + (d * d + d)
     ends = (cells * d + d) + (cells * d + cells) + 2 * d if cells else 0
     return model.layers * block + time + text + ends
 
@@ -85,6 +97,20 @@ def derivative_flops(model: Model, n: int) -> float:
     """
     linear, text, scores, text_scores = _parts(model, n)
     return 2 * linear + text + 3 * scores + 2 * text_scores
+
+
+def backward_flops(model: Model, n: int, to_weights: bool = True) -> float:
+    """Least operations of a backward pass over n tokens: to the weights, or through frozen ones to the clip alone."""
+    linear, text, scores, text_scores = _parts(model, n)
+    if to_weights:
+        return 2 * (linear + text + scores + text_scores)
+    return linear + 2 * scores + text_scores  # the text's keys and values are constants
+
+
+def decoder_flops(model: Model, width: int, height: int, frames: int) -> float:
+    """Operations of Wan's decoder on a clip; its attention over a frame's cells, 1 % at 720p, is left out."""
+    cells = (height // model.stride[1]) * (width // model.stride[2])
+    return cells * (DECODER_FIRST + (latent_frames(model, frames) - 1) * DECODER_NEXT)
 
 
 def _parts(model: Model, n: int) -> tuple[float, float, float, float]:
