@@ -11,9 +11,11 @@ with a multiplication and an addition counted as two operations, a forward pass 
 
 Norms, softmax, modulation, embeddings, the text encoder and the decoder count as nothing: what is computed here is a
 floor. A backward pass to the weights takes two products for each of the forward pass; one that only leads to the clip
-(through a frozen network) takes one for each matrix of weights, and two for attention's products, both factors of which
-depend on the clip. Checked: the parameter counts are exactly those of Wan2.1 1.3B (1,418,996,800) and 14B (14,288,491,584), and
-the published time of Wan2.2's 14B experts on an A100 (2,735.7 s for 720p, 40 steps with guidance) is 1.6 floors.
+(through a frozen network) takes one for each matrix of weights, and two for attention's products, both factors of
+which depend on the clip.
+
+Checked: the parameter counts are exactly those of Wan2.1 1.3B (1,418,996,800) and 14B (14,288,491,584), and the
+published time of Wan2.2's 14B experts on an A100 (2,735.7 s for 720p, 40 steps with guidance) is 1.6 floors.
 """
 
 from __future__ import annotations
@@ -23,8 +25,8 @@ from alice_repro.papers import Model
 TEXT_WIDTH = 4096
 TIME_WIDTH = 256
 GROUPS = 6  # shift, scale and gate, before attention and before the MLP
-# Operations of Wan's decoder for each cell of a latent frame, counted by torch in diffusers' AutoencoderKLWan: the first
-# latent frame gives one frame, each later one gives four.
+# Operations of Wan's decoder for each cell of a latent frame, counted by torch in diffusers' AutoencoderKLWan: the
+# first latent frame gives one frame, each later one gives four.
 DECODER_FIRST, DECODER_NEXT = 0.688e9, 2.162e9
 
 

@@ -1,8 +1,8 @@
 """Count a method's calls by running it, on fields of one weight and clips of a few numbers.
 
-The steps of a roll-out that a method draws are not sampled but gone through: one update for each residue of the batch's
-shared generator (modulo k and k - 1, which are what is drawn from), and as many counts of earlier updates (rCM cycles by
-them). So the mean is exact as long as the first thing that is drawn from it is the step.
+The steps of a roll-out that a method draws are not sampled but gone through: one update for each residue of the
+batch's shared generator (modulo k and k - 1, which are what is drawn from), and as many counts of earlier updates (rCM
+cycles by them). So the mean is exact as long as the first thing that is drawn from it is the step.
 """
 
 from __future__ import annotations
