@@ -9,6 +9,8 @@ METHOD ?= rcm
 TEACHER ?= trained
 SEED ?= 0
 CLIPS ?= teacher
+RECIPE ?= table4
+GPUS ?=
 PYTEST_ARGS ?=
 .DEFAULT_GOAL := help
 
@@ -23,7 +25,7 @@ OPTIONS = --scale $(SCALE) $(foreach pair,$(SET),--set '$(pair)')
 # Another environment that is active in the shell must not leak into this one.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH CONDA_PREFIX PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup test test-slow lint audit lab lab-teacher reference train interpolation compare-methods bench-methods bench-interpolation bench-sampling bench-evaluate reproduce-table4 reproduce-figure1 smoke vbench-env vbench2-env clean-results
+.PHONY: help setup test test-slow lint audit plan plan-readme lab lab-teacher reference train interpolation compare-methods bench-methods bench-interpolation bench-sampling bench-evaluate reproduce-table4 reproduce-figure1 smoke vbench-env vbench2-env clean-results
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +33,7 @@ help: ## list the targets
 	@echo "  SCALE=smoke|lab|wan-1.3b|wan-14b|alice-14b  how large (now: $(SCALE));  SET='key=value ...'  change settings"
 	@echo "  SEEDS='$(SEEDS)'  TEACHERS='$(TEACHERS)'  ARMS='...'  which runs \`make reference\` and \`make compare-methods\` add"
 	@echo "  METHOD=$(METHOD) TEACHER=$(TEACHER) SEED=$(SEED) CLIPS=$(CLIPS)|clean|night|pastel  what \`make train\` trains"
+	@echo "  RECIPE=$(RECIPE) GPUS=64xH100|8xA100|2xCPU  what \`make plan\` reckons with, and on what machine"
 	@echo "  PYTHON=/path/to/python3.12  which Python to set up with;  PYTEST_ARGS='...'  options for pytest"
 
 setup: $(READY) ## make the environment in .venv (again only when the lock changes)
@@ -73,6 +76,12 @@ lint: $(READY) ## check style and who imports whom
 
 audit: $(READY) ## check the papers' printed numbers, in seconds: results/audit/audit.html
 	$(IN_VENV) alice-repro audit
+
+plan: $(READY) ## what a run would cost: RECIPE=rcm|table4|..., SCALE, GPUS=64xH100; nothing is run
+	$(IN_VENV) alice-repro plan $(RECIPE) $(OPTIONS) $(if $(GPUS),--gpus $(GPUS))
+
+plan-readme: $(READY) ## write the README's table of costs again
+	$(IN_VENV) alice-repro plan --readme
 
 lab: $(READY) ## open JupyterLab on the notebooks
 	$(IN_VENV) jupyter lab notebooks

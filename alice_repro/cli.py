@@ -10,9 +10,15 @@ from collections.abc import Callable, Sequence
 import tyro
 
 from alice_repro.errors import UserError
-from alice_repro.verbs import checks, experiments, stages, videos
+from alice_repro.verbs import checks, experiments, planning, stages, videos
 
-VERBS: tuple[Callable[..., None], ...] = (*experiments.VERBS, *stages.VERBS, *videos.VERBS, *checks.VERBS)
+VERBS: tuple[Callable[..., None], ...] = (
+    *experiments.VERBS,
+    *stages.VERBS,
+    *videos.VERBS,
+    *checks.VERBS,
+    *planning.VERBS,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -40,12 +40,14 @@ def _budget(record: Record, document: Paper, budget: Budget) -> Finding:
     facts = stated(record, document, budget.hours, *nodes)
     model = model_of(document, budget.model)
     limit = facts.interval(budget.hours).high
-    shortest = _stages(facts, model, budget, longest=False)
+    shortest = stage_operations(facts, model, budget, longest=False)
     admitted = peaks(budget.gpus, budget.precision)
     best = admitted[0]
     hours = partial(_reading, limit)
     readings = [hours(str(peak), sum(shortest), peak) for peak in admitted]
-    readings.append(hours(f"the longest clips, {best}", sum(_stages(facts, model, budget, longest=True)), best))
+    readings.append(
+        hours(f"the longest clips, {best}", sum(stage_operations(facts, model, budget, longest=True)), best)
+    )
     floor = sum(shortest) / best.flops / HOUR
     anything = peaks(budget.gpus, "")[0]
     if floor > limit and anything != best:
@@ -75,8 +77,8 @@ def _budget(record: Record, document: Paper, budget: Budget) -> Finding:
     )
 
 
-def _stages(facts: Stated, model: Model, budget: Budget, longest: bool) -> list[float]:
-    """Operations of each stage."""
+def stage_operations(facts: Stated, model: Model, budget: Budget, longest: bool) -> list[float]:
+    """Least operations of each stage, on the shortest or the longest clips that the text admits."""
     costs = []
     for stage in budget.stages:
         clips: Interval = facts.interval(stage.steps) * facts.interval(stage.batch)

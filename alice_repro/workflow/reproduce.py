@@ -28,11 +28,10 @@ from alice_repro.workflow.graph import NOTEBOOKS, Graph
 from alice_repro.workflow.layout import CHECKOUT, Layout, parse_arm
 from alice_repro.workflow.narrate import Narrator
 from alice_repro.workflow.step import FAILURES
+from alice_repro.workflow.targets import TARGETS
 
 SNAKEFILE = Path(__file__).with_name("Snakefile")
 STEP = (sys.executable, "-m", "alice_repro.workflow.step")
-# Paper -> what can be reproduced -> the rule that makes it.
-TARGETS = {"alice": {"table04": "table04", "figure01": "table04", "report": "table04"}}
 _NOISE = "[IPKernelApp] WARNING | Kernel is running over TCP"  # on this machine alone, as every local kernel
 _PATH_SETTINGS = ("model.source", "prompts.source")
 

@@ -180,7 +180,8 @@ def lines(works: Sequence[Work], machine: Machine) -> tuple[Line, ...]:
         else:
             slow, fast = machine.speeds(work.kind)
             hours = (work.operations / fast / HOUR, work.operations / slow / HOUR)
-        share = work.usable(machine.count)
+        # A CPU's cores work on one batch together.
+        share = machine.count if machine.gpu is None and work.kind != FIXED else work.usable(machine.count)
         wall = (hours[0] / share, hours[1] / share)
         busy = hours if machine.gpu is None or work.kind != FIXED else (0.0, 0.0)  # the host's cores do it
         found.append(Line(work, busy, wall))
@@ -225,7 +226,7 @@ def _notes(experiment: Experiment, machine: Machine, trainings: Sequence[Trainin
                 )
         if not one.fits:
             fewest = (
-                f"fits {one.fewest} or more such GPUs" if one.fewest
+                f"it fits {one.fewest} or more of them" if one.fewest
                 else "no number of them is enough: one clip's activations, or what stays whole, exceed one GPU, and "
                 "the code does not split a clip over GPUs"
             )  # fmt: skip
