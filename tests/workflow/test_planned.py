@@ -44,7 +44,7 @@ def test_every_rule_is_in_the_snakefile():
 def test_plan_has_the_arms_and_trainings_of_the_workflow(scale):
     experiment = reproduction("alice", "table04", scale, runs=2, teachers=("trained", "exact"))
     graph = Graph(
-        scale, (), {v.name: () for v in experiment.variants}, experiment.teachers, (0, 1), scale, CHECKOUT,
+        scale, (), {v.recipe.name: () for v in experiment.variants}, experiment.teachers, (0, 1), scale, CHECKOUT,
         CHECKOUT / "results/reference", CHECKOUT / "x.json", (),
     )  # fmt: skip
     plan = plan_what("table4", scale, "2xCPU", runs=2, teachers=("trained", "exact"))
@@ -69,6 +69,17 @@ def test_every_recipe_at_every_scale(scale):
         plan = plan_what(recipe, scale, "16xH100" if scale in FULL else "2xCPU")
         assert 0 < plan.hours[0] <= plan.hours[1] and plan.wall[0] <= plan.wall[1]
         json.dumps(plan.to_dict(), allow_nan=False, default=vars)
+
+
+def test_comparison_has_every_arm():
+    from alice_repro.config import load_comparison
+
+    arms = load_comparison("lab").arms
+    plan = plan_what("compare-methods", "lab", "2xCPU", runs=5)
+    assert [one.recipe for one in plan.trainings] == list(arms)
+    trained = {line.work.name.split(",")[0] for line in plan.lines if line.work.kind == "training"}
+    assert trained == {f"training {arm}" for arm in arms}
+    assert f"{2 * 5 * len(arms)} run(s)" in " ".join(part.name for part in plan.files)
 
 
 def test_recipes_by_method_and_scale():

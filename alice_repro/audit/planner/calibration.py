@@ -63,8 +63,9 @@ def published() -> Iterator[Share]:
     for entry in rates()["distillation"]:
         peak = gpus()[entry["gpu"]].peaks["bf16"] * TERA
         floors = [_distillation(entry, network) / peak / HOUR for network in _readings(entry)]
-        shares = (min(floors) / entry["gpu_hours"], max(floors) / entry["gpu_hours"])
-        yield _share(entry, "training", f"{entry['gpu_hours']:,g} GPU-hours", _both(floors, "GPU-hours"), shares)
+        spent = entry["gpu_hours"]
+        shares = (min(floors) / max(spent), max(floors) / min(spent))
+        yield _share(entry, "training", _both(spent, "GPU-hours"), _both(floors, "GPU-hours"), shares)
     for entry in rates()["stated"]:
         yield _share({"gpu": "", **entry}, "training", "a share of the peak", "-", tuple(entry["shares"]))
 

@@ -18,7 +18,7 @@ from alice_repro.audit.findings import CONSISTENT, NEEDS_A_RUN, NOT_TESTABLE, Fi
 from alice_repro.audit.interval import Interval
 from alice_repro.audit.limits_budget import check_budgets, stage_operations
 from alice_repro.audit.limits_time import peaks
-from alice_repro.audit.planner.machines import TERA, Machine, parse_machine
+from alice_repro.audit.planner.machines import TERA, Machine, parse_machine, with_shares
 from alice_repro.audit.planner.network import Network, of_model, recorded_model
 from alice_repro.audit.planner.plan import HOUR
 from alice_repro.audit.planner.show import number, span, times
@@ -67,12 +67,15 @@ def known_claims() -> tuple[str, ...]:
     return (*_claims()["budget"], *_claims()["untimed"])
 
 
-def compare(claim: str, machine: Machine | None = None, recipe: Recipe | None = None) -> Compared:
+def compare(
+    claim: str, machine: Machine | None = None, recipe: Recipe | None = None, utilisation: tuple[float, ...] = ()
+) -> Compared:
     """Compare a claim with the plan of its experiment.
 
     Args:
         machine: instead of the GPUs that the paper names.
         recipe: whose updates are counted, instead of the one that claims.toml names.
+        utilisation: shares of the peak instead of the calibrated ones.
 
     Raises:
         UserError: unknown claim, or a recipe without a stage that the claim needs.
@@ -82,7 +85,11 @@ def compare(claim: str, machine: Machine | None = None, recipe: Recipe | None = 
     if machine is not None and machine.gpu is None:
         raise UserError("a paper's budget is one of GPUs: name them, such as --gpus 64xH100")
     entry = _claims()["budget"].get(claim)
-    return _timed(claim, entry, machine, recipe) if entry else _untimed(claim, machine, recipe)
+    if entry is None:
+        machine = machine or parse_machine(_claims()["untimed"][claim]["gpus"])
+        return _untimed(claim, with_shares(machine, utilisation), recipe)
+    machine = machine or parse_machine(_budget(claim).gpus[0])
+    return _timed(claim, entry, with_shares(machine, utilisation), recipe)
 
 
 def show_claim(result: Compared) -> str:
@@ -114,13 +121,11 @@ def _claims() -> dict[str, Any]:
     return read_toml(_CLAIMS)
 
 
-def _timed(claim: str, entry: dict[str, Any], machine: Machine | None, recipe: Recipe | None) -> Compared:
-    document, _, name = claim.partition(".")
-    paper = load_paper(document)
-    budget = next(budget for budget in paper.budgets if budget.id == name)
+def _timed(claim: str, entry: dict[str, Any], machine: Machine, recipe: Recipe | None) -> Compared:
+    document = claim.partition(".")[0]
+    paper, budget = load_paper(document), _budget(claim)
     record = Record((paper, *companions(document)))
     facts = stated(record, paper, budget.hours, *(node for s in budget.stages for node in (s.steps, s.batch)))
-    machine = machine or parse_machine(budget.gpus[0])
     chosen = (recipe or load_recipe(entry["recipe"])) if "recipe" in entry else None
     rows = list(_rows(paper, budget, facts, entry, machine, chosen))
     planned = (sum(low for _, low, *_ in rows), sum(high for _, _, high, _ in rows))
@@ -162,12 +167,12 @@ def _rows(
         yield _label(facts, stage, ours, number_), *_hours(operations, machine, kind), operations
 
 
-def _untimed(claim: str, machine: Machine | None, recipe: Recipe | None) -> Compared:
+def _untimed(claim: str, machine: Machine, recipe: Recipe | None) -> Compared:
     entry = _claims()["untimed"][claim]
     document = claim.partition(".")[0]
     paper = load_paper(document)
     values = {key: paper.value(parse_expression(entry[key])).value for key in ("updates", "batch", "frames")}
-    machine, chosen = machine or parse_machine(entry["gpus"]), recipe or load_recipe(entry["recipe"])
+    chosen = recipe or load_recipe(entry["recipe"])
     network = of_model(recorded_model(entry["model"]), *entry["size"], round(values["frames"]))
     stage = _stage_of(chosen, entry["stage"])
     clips = values["updates"] * values["batch"]
@@ -179,6 +184,11 @@ def _untimed(claim: str, machine: Machine | None, recipe: Recipe | None) -> Comp
         claim, entry["place"], entry["quote"], machine, chosen.name, None, None, hours, None, NOT_TESTABLE,
         ((label, *hours),), entry["note"],
     )  # fmt: skip
+
+
+def _budget(claim: str) -> Budget:
+    document, _, name = claim.partition(".")
+    return next(budget for budget in load_paper(document).budgets if budget.id == name)
 
 
 def _update(recipe: Recipe, stage: Stage, network: Network, teacher: Network, recomputed: bool) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,14 @@ _FORM = re.compile(r"(?:(?P<count>\d+)\s*[x*×])?\s*(?P<name>[A-Za-z][\w.-]*)", 
 
 @dataclass(frozen=True)
 class Machine:
-    """``count`` GPUs of one kind, or cores of a CPU (``gpu`` is None)."""
+    """``count`` GPUs of one kind, or cores of a CPU (``gpu`` is None).
+
+    shares: of the peak, instead of those of rates.toml.
+    """
 
     count: int
     gpu: Gpu | None
+    shares: tuple[float, float] | None = None
 
     @property
     def name(self) -> str:
@@ -37,16 +41,21 @@ class Machine:
 
     def speeds(self, kind: str) -> tuple[float, float]:
         """Operations a second of one GPU or core at "sampling" or "training": the least and the greatest."""
-        low, high = rates()["gpu" if self.gpu else "cpu"][kind]
+        low, high = self._range(kind)
         peak = self.gpu.peaks["bf16"] * TERA if self.gpu else GIGA
         return low * peak, high * peak
 
     def described(self, kind: str) -> str:
         """The range of rates in words."""
-        low, high = rates()["gpu" if self.gpu else "cpu"][kind]
+        low, high = self._range(kind)
         if self.gpu:
-            return f"{100 * low:g} to {100 * high:g} % of {self.gpu.peaks['bf16']:g} TFLOP/s (dense bf16)"
+            both = f"{100 * low:g} to {100 * high:g}" if low < high else f"{100 * low:g}"
+            return f"{both} % of {self.gpu.peaks['bf16']:g} TFLOP/s (dense bf16)"
         return f"{low:g} to {high:g} GFLOP/s a core"
+
+    def _range(self, kind: str) -> tuple[float, float]:
+        low, high = self.shares or rates()["gpu" if self.gpu else "cpu"][kind]
+        return low, high
 
 
 @cache
@@ -78,6 +87,21 @@ def parse_machine(text: str) -> Machine:
         key.split("-")[0] if not key.startswith("rtx") else "-".join(key.split("-")[:2]) for key in gpus()
     )
     raise unknown_name("GPU", match["name"], (*gpus(), *(name.upper() for name in short), "CPU"))
+
+
+def with_shares(machine: Machine, shares: tuple[float, ...]) -> Machine:
+    """The machine at these shares of its GPUs' peak (one, or the least and the greatest); as it is if none is given.
+
+    Raises:
+        UserError: cores of a CPU; not one or two shares above 0 and up to 1.
+    """
+    if not shares:
+        return machine
+    if machine.gpu is None:
+        raise UserError("--utilisation is a share of a GPU's peak: name GPUs with --gpus")
+    if len(shares) > 2 or not 0 < min(shares) <= max(shares) <= 1:
+        raise UserError("--utilisation: one share of the peak or two, above 0 and up to 1, such as 0.3 0.45")
+    return replace(machine, shares=(min(shares), max(shares)))
 
 
 def default_machine(rung: str) -> Machine:

@@ -18,9 +18,8 @@ HOUR, GB = 3600.0, 1e9
 
 @dataclass(frozen=True)
 class Variant:
-    """What is trained, under its name: a recipe on a scale's data."""
+    """What is trained: a recipe (under the variant's name) on a scale's data."""
 
-    name: str
     scale: Scale
     recipe: Recipe
 
@@ -156,7 +155,7 @@ def make_plan(experiment: Experiment, machine: Machine) -> Plan:
                 works.append(made)
             works += training(variant.scale, variant.recipe, network, teacher, experiment.runs, one.setup.recomputed)
         students = [
-            (v.recipe, experiment.runs * (1 + _snapshots(v.recipe) * experiment.whole)) for v in experiment.variants
+            (v.recipe, experiment.runs * (1 + disk.snapshots(v.recipe) * experiment.whole)) for v in experiment.variants
         ]
         works += arms(experiment.scale, network, teacher, students, experiment.whole)
         sampled += sum(count for _, count in students) + 2 * experiment.whole
@@ -240,8 +239,9 @@ def _notes(experiment: Experiment, machine: Machine, trainings: Sequence[Trainin
     return list(dict.fromkeys(notes))
 
 
-def _snapshots(recipe: Recipe) -> int:
-    return len({round(share * recipe.updates) for share in recipe.snapshots})
+def _pipeline(scale: Scale) -> float:
+    network = network_of(scale)
+    return memory.FLOAT * (network.parameters * network.model.experts + network.text_encoder)
 
 
 def _sum(ranges) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from alice_repro.audit.planner.plan import GB, Plan, Training
 from alice_repro.progress import duration
 
+SHOWN = 1  # trainings whose memory is given part by part, the largest first
 _SCALES = ((1e24, "Y"), (1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"))
 
 
@@ -26,8 +27,11 @@ def show_plan(plan: Plan) -> str:
         cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
         text.append("  ".join(cells))
     text += ["", f"Rates: sampling {plan.machine.described('sampling')}, training {plan.machine.described('training')}"]
-    for one in plan.trainings:
+    largest = sorted(plan.trainings, key=lambda one: -one.bytes)[:SHOWN]
+    for one in largest:
         text += ["", *_memory(one, plan)]
+    if len(plan.trainings) > SHOWN:
+        text.append(f"The other {len(plan.trainings) - SHOWN} trainings need less.")
     if plan.files:
         text += ["", f"Disk: {size(plan.disk)}"]
         text += [f"  {size(part.bytes):>10}  {part.name}{_rough(part.rough)}" for part in plan.files]
@@ -67,7 +71,7 @@ def number(value: float) -> str:
 
 def times(low: float, high: float) -> str:
     """Two times, given in hours."""
-    return f"{time(low)} to {time(high)}"
+    return f"{time(low)} to {time(high)}" if time(low) != time(high) else time(low)
 
 
 def time(hours: float) -> str:

@@ -97,8 +97,9 @@ def test_files_are_what_the_code_writes():
     found = {p.name: p.bytes for p in files(scale, network, 360, [(recipe, 2)], 4)}
     count = network.parameters
     assert found["latents of 360 training clips, float16"] == 360 * 16 * 5 * 8 * 8 * 2
-    assert found["checkpoint of 2 run(s) rcm"] == 2 * 28 * count
-    assert found["student and 1 snapshot(s), 2 run(s)"] == 4 * 4 * count
+    assert found["checkpoints of 2 run(s)"] == 2 * 28 * count
+    assert found["a checkpoint's successor while it is written"] == 28 * count
+    assert found["students and snapshots, 4"] == 4 * 4 * count
     assert "864 videos (mp4)" in found
 
 

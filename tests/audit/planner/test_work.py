@@ -117,9 +117,7 @@ def test_training_clips_are_those_of_the_stage():
 
 def plan(gpus: str, name: str = "wan-1.3b", *settings: str, runs: int = 1):
     resolved, recipe = resolve(name, settings)
-    return make_plan(
-        Experiment("", resolved, (Variant(recipe.name, resolved, recipe),), runs=runs), parse_machine(gpus)
-    )
+    return make_plan(Experiment("", resolved, (Variant(resolved, recipe),), runs=runs), parse_machine(gpus))
 
 
 def test_twice_the_gpus_half_the_wall_time():
@@ -180,3 +178,17 @@ def test_scale_without_sizes_is_refused(tmp_path):
         network_of(scale("lab", "model.source=Somebody/Unknown-3B"))
     with pytest.raises(UserError, match="at scale lab"):
         plan_lab_network("lab_teacher", scale("wan-14b"), parse_machine("H100"))
+
+
+def test_own_utilisation_replaces_the_range():
+    from alice_repro.audit.planner.machines import with_shares
+
+    machine = with_shares(parse_machine("16xH100"), (0.4,))
+    resolved, recipe = resolve("wan-1.3b")
+    found = make_plan(Experiment("", resolved, (Variant(resolved, recipe),)), machine)
+    assert found.hours[0] == found.hours[1] == pytest.approx(found.operations / (0.4 * 989.4e12) / 3600)
+    for shares in ((0.0,), (1.2,), (0.1, 0.2, 0.3)):
+        with pytest.raises(UserError, match="above 0 and up to 1"):
+            with_shares(parse_machine("H100"), shares)
+    with pytest.raises(UserError, match="name GPUs"):
+        with_shares(parse_machine("2xCPU"), (0.5,))
