@@ -1,6 +1,6 @@
 """How often an update of each method calls its networks, in closed form. Imports no torch: a plan must answer at once.
 
-The numbers follow from the methods beside this file; the tests run every method and count (``audit.planner.counting``),
+The numbers follow from the methods beside this file; the tests run every method and count (``distill.counting``),
 which is also what is done for a method that is not listed here. k is the student's steps. A roll-out to a step drawn
 uniformly takes (k + 1) / 2 calls, of which the last alone has a gradient.
 """

@@ -15,7 +15,7 @@ from alice_repro.errors import UserError
 from alice_repro.workflow.graph import Graph
 from alice_repro.workflow.layout import CHECKOUT
 from alice_repro.workflow.planned import make_target, plan_what, recipe_of, reproduction, scale_names, target, targets
-from alice_repro.workflow.planned_readme import BEGIN, END, MACHINES, readme_table, update_readme
+from alice_repro.workflow.planned_readme import MACHINES, TABLES, between, readme_table, update_readme
 from alice_repro.workflow.targets import TARGETS
 
 FULL = ("wan-1.3b", "wan-14b", "alice-14b")
@@ -127,23 +127,33 @@ def test_bad_input_is_told(arguments, said):
         plan_what(*arguments)
 
 
-def test_readme_is_fresh():
-    text = (CHECKOUT / "README.md").read_text()
-    assert text.count(BEGIN) == text.count(END) == 1
-    assert text.split(BEGIN)[1].split(END)[0].strip() == readme_table(), "run `make plan-readme`"
+@pytest.mark.parametrize("name", list(TABLES))
+def test_generated_tables_are_fresh(name):
+    markers, make = TABLES[name]
+    text = (CHECKOUT / name).read_text()
+    assert all(text.count(marker) == 1 for marker in markers)
+    assert between(text, *markers) == make(), "run `make plan-readme`"
+
+
+def test_readme_has_every_scale_and_target():
     assert set(MACHINES) == set(scale_names()) - {"smoke"}
+    table = readme_table()
+    for name in targets():
+        assert table.count(f"`{name.removeprefix('reproduce-')}`") == len(MACHINES)
 
 
-def test_readme_is_written_between_its_markers(tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    assert "written again" in update_readme(readme)
-    assert "up to date" in update_readme(readme)
-    text = readme.read_text()
-    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
-    readme.write_text("no markers")
+def test_tables_are_written_between_their_markers(tmp_path):
+    (tmp_path / "docs").mkdir()
+    for name, ((begin, end), _) in TABLES.items():
+        (tmp_path / name).write_text(f"before\n{begin}\nold\n{end}\nafter\n")
+    assert update_readme(tmp_path).count("written again") == len(TABLES)
+    assert update_readme(tmp_path).count("up to date") == len(TABLES)
+    for name in TABLES:
+        text = (tmp_path / name).read_text()
+        assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+    (tmp_path / "README.md").write_text("no markers")
     with pytest.raises(UserError, match="two markers"):
-        update_readme(readme)
+        update_readme(tmp_path)
 
 
 def test_verb_is_quick_since_it_imports_no_torch():

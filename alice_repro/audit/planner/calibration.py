@@ -177,7 +177,7 @@ def _share(entry: dict[str, Any], kind: str, printed: str, floor: str, shares: t
 
 
 def _both(values: list[float], unit: str) -> str:
-    low, high = f"{min(values):,.3g}", f"{max(values):,.3g}"
+    low, high = (f"{value:,.0f}" if value >= 1000 else f"{value:.3g}" for value in (min(values), max(values)))
     return f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
 
 

@@ -67,7 +67,7 @@ def update_calls(recipe: Recipe, stage: Stage) -> Update:
     """Calls in an update of a stage: in closed form, or counted by running a method that has none (imports torch)."""
     update = calls_of(recipe, stage)
     if update is None:
-        from alice_repro.audit.planner.counting import count
+        from alice_repro.distill.counting import count
 
         update = count(recipe, stage)
     return update
@@ -154,7 +154,7 @@ def scoring(scale: Scale, arms_scored: int) -> Work:
 def starting(steps: int) -> Work:
     """What each step of the workflow costs before it begins."""
     low, high = rates()["seconds"]["step"]
-    return Work(f"starting {steps} steps of the workflow", FIXED, steps, 0, 0.0, 1, (steps * low, steps * high))
+    return Work(f"starting {steps:,} steps of the workflow", FIXED, steps, 0, 0.0, 1, (steps * low, steps * high))
 
 
 def _guided(scale: Scale, role: str) -> bool:

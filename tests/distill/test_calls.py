@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from alice_repro.audit.planner.counting import count
+from alice_repro.distill.counting import count
 from alice_repro.config import CHECKOUT, load_recipe, method_recipes
 from alice_repro.distill.calls import Calls, calls_of
 from alice_repro.distill.registry import methods
