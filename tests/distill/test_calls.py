@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from alice_repro.distill.counting import count
 from alice_repro.config import CHECKOUT, load_recipe, method_recipes
 from alice_repro.distill.calls import Calls, calls_of
+from alice_repro.distill.counting import count
 from alice_repro.distill.registry import methods
 
 LEDGER = CHECKOUT / "results" / "reference" / "lab" / "methods" / "trained"
@@ -82,6 +82,10 @@ def test_ledger_spent_what_is_planned(path):
         spread = (stage.target_steps**2 - 1) / 12
         draws = stage.updates * (1 + stage.critic_updates * update.has_critic)
         variance += draws * spread * stage.batch**2
-    assert abs(entry["network_evaluations"] - planned) <= 4 * variance**0.5
-    if recipe.method in ("regression", "scm", "rcm", "dmd", "dfd"):  # nothing is drawn: rCM cycles
-        assert entry["network_evaluations"] == pytest.approx(planned, rel=1e-9)
+    difference = abs(entry["network_evaluations"] - planned)
+    assert difference <= 4 * variance**0.5
+    most_steps = max(stage.target_steps for stage in recipe.stages)
+    if recipe.method in ("scm", "finetune") or recipe.options.get("student_input") == "noised":  # nothing is drawn
+        assert difference == 0
+    elif recipe.method in ("rcm", "dmd"):  # the steps are gone through in turn: at most a cycle is cut short
+        assert difference <= 2 * most_steps * recipe.stages[-1].batch
