@@ -14,14 +14,16 @@ from functools import partial
 
 from alice_repro.audit.planner.network import Network
 from alice_repro.audit.planner.work import update_calls
-from alice_repro.config import Recipe, Scale
+from alice_repro.config import Recipe, Scale, Stage
+from alice_repro.distill.calls import Update
 
 FLOAT, HALF = 4, 2
 MOMENTS = 2 * FLOAT
-COPIES = 3  # of the student's gradients, at the moment when a term's own gradient is taken (training.loop)
+COPIES = 2  # of the student's gradients, at the moment when a term's own gradient is taken (training.loop)
 SCORES = 4  # matrices of attention scores in a derivative: value and tangent, before and after the softmax
 # Bytes that a block's backward pass keeps for each token: times the width, times the MLP's inner width.
 KEPT = {"no": (89.2, 8.0), "bf16": (78.1, 6.0)}
+DERIVATIVE = "attention scores of the derivative (not fused)"
 LIBRARIES = {"cpu": 0.95e9, "gpu": 1.5e9}  # torch, diffusers and the rest in a process; a GPU's context
 
 
@@ -52,39 +54,58 @@ class Setup:
 
 
 def training_memory(scale: Scale, recipe: Recipe, network: Network, setup: Setup, on_gpu: bool = True) -> list[Part]:
-    """What one process holds at its peak, part by part, the largest stage."""
+    """What one process holds at its peak, part by part, in the stage that needs most."""
+    kept = _kept(scale, recipe, network, setup, on_gpu)
+    return kept + [
+        max((_passing(recipe, stage, network, setup) for stage in recipe.stages), key=lambda part: part.bytes)
+    ]
+
+
+def _kept(scale: Scale, recipe: Recipe, network: Network, setup: Setup, on_gpu: bool) -> list[Part]:
+    """What is held all the time."""
     count, model, experts = network.parameters, network.model, network.model.experts
-    updates = [update_calls(recipe, stage) for stage in recipe.stages]
-    critic = any(update.has_critic for update in updates)
+    critic = any(update_calls(recipe, stage).has_critic for stage in recipe.stages)
     trained = 2 if critic else 1
     split = setup.processes if setup.sharded else 1
     teachers = count * FLOAT * (experts if experts > 1 else 1 / split)  # two experts stay whole
-    clips = max(stage.batch for stage in recipe.stages) / setup.processes
-    precision = "bf16" if recipe.precision == "bf16" else "no"
+    table = scale.prompts.train * model.text_tokens * network.text_width * FLOAT
     parts = [
         Part("weights of student, average" + (", fake score" if critic else ""), (trained + 1) * count * FLOAT / split),
         Part(f"weights of the teacher{' (two experts, whole)' if experts > 1 else ''}", teachers),
-        Part("gradients", trained * count * FLOAT / split),
+        Part("gradients, and those of the terms before", (trained + 1) * count * FLOAT / split),
         Part("moments of AdamW", trained * count * MOMENTS / split),
-        Part("copies of gradients, for each term's norm", COPIES * count * FLOAT / split),
-        Part("embeddings of all captions", scale.prompts.train * model.text_tokens * network.text_width * FLOAT),
+        Part(f"embeddings of all captions, {1 + experts} tables", (1 + experts) * table),
     ]
     if setup.sharded:
         parts.append(Part("gathered blocks, two at a time", 2 * count * FLOAT / model.layers, rough=True))
     elif setup.processes > 1:
         parts.append(Part("buckets of DDP", trained * count * FLOAT))
-    if precision == "bf16" and not setup.sharded:
+    if recipe.precision == "bf16" and not setup.sharded:
         parts.append(Part("bf16 copies of trained weights (autocast)", count * HALF, rough=True))
-    graphs = max(_graphs_at_once(update) for update in updates)
-    parts.append(
-        Part(_activation_name(clips, setup), clips * graphs * activations(network, precision, setup.recomputed), True)
-    )
-    if not setup.fused and any(c.derivative for update in updates for c in update.student.values()):
-        width = HALF if precision == "bf16" else FLOAT
-        matrices = SCORES * model.heads * network.tokens**2 * width
-        parts.append(Part("attention scores of the derivative (not fused)", clips * matrices, rough=True))
-    parts.append(Part("libraries and context", LIBRARIES["gpu" if on_gpu else "cpu"], rough=True))
-    return parts
+    return [*parts, Part("libraries and context", LIBRARIES["gpu" if on_gpu else "cpu"], rough=True)]
+
+
+def _passing(recipe: Recipe, stage: Stage, network: Network, setup: Setup) -> Part:
+    """The largest of what is held in turn: a graph, the scores of a derivative, copies of gradients for their norms."""
+    update, clips = update_calls(recipe, stage), stage.batch / setup.processes
+    precision = "bf16" if recipe.precision == "bf16" else "no"
+    graph = clips * _graphs_at_once(update) * activations(network, precision, setup.recomputed)
+    split = setup.processes if setup.sharded else 1
+    parts = [
+        Part(_activation_name(clips, setup), graph, rough=True),
+        Part("copies of gradients, for each term's norm", COPIES * network.parameters * FLOAT / split),
+    ]
+    if not setup.fused and any(calls.derivative for calls in update.student.values()):
+        parts.append(
+            Part(f"{DERIVATIVE}, {clips:g} clip(s)", clips * derivative_scores(network, precision), rough=True)
+        )
+    return max(parts, key=lambda part: part.bytes)
+
+
+def derivative_scores(network: Network, precision: str) -> float:
+    """Bytes of the attention scores of a forward-mode derivative of one clip, as plain products."""
+    width = HALF if precision == "bf16" else FLOAT
+    return SCORES * network.model.heads * network.tokens**2 * width
 
 
 def activations(network: Network, precision: str, recomputed: bool = False) -> float:
@@ -133,7 +154,7 @@ def checkpoint_bytes(parameters: int, critic: bool) -> float:
     return parameters * (2 * FLOAT + MOMENTS + critic * (FLOAT + MOMENTS))
 
 
-def _graphs_at_once(update) -> float:
+def _graphs_at_once(update: Update) -> float:
     """Trained or crossed passes whose activations stand together: terms one by one, a critic's all at once."""
     of_sample = 1 + sum(calls.through for calls in update.student.values())
     return max(of_sample, sum(calls.trained for calls in update.critic.values()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ from alice_repro.audit.planner import disk, memory
 from alice_repro.audit.planner.machines import Machine
 from alice_repro.audit.planner.memory import Part, Setup
 from alice_repro.audit.planner.network import network_of
-from alice_repro.audit.planner.work import FIXED, Work, arms, scoring, starting, training, training_clips
+from alice_repro.audit.planner.work import FIXED, Work, arms, scoring, starting, training, training_clips, update_calls
 from alice_repro.config import Recipe, Scale
 
 HOUR, GB = 3600.0, 1e9
@@ -202,41 +202,53 @@ def _memory(variant: Variant, machine: Machine) -> Training:
 
 
 def _notes(experiment: Experiment, machine: Machine, trainings: Sequence[Training]) -> list[str]:
-    notes = []
+    notes: list[str] = []
     for variant, one in zip(experiment.variants, trainings, strict=True):
-        network = network_of(variant.scale)
-        used = one.setup.processes
-        if machine.gpu and used < machine.count:
-            notes.append(
-                f"{one.recipe}: the batches are shared evenly by at most {used} of the {machine.count} GPUs; "
-                f"{machine.count - used} stand idle while it trains"
-            )
-        if one.setup.recomputed:
-            notes.append(
-                f"{one.recipe}: planned with activations recomputed block by block, which the code does not do"
-            )
-        if one.setup.fused and any(part.name.startswith("activations") for part in one.parts):
-            matrices = memory.training_memory(variant.scale, variant.recipe, network, Setup(used))
-            if any("derivative" in part.name for part in matrices):
-                notes.append(
-                    f"{one.recipe}: planned with fused attention in the forward-mode derivative; as plain products, "
-                    "which is what the code runs, its scores alone take "
-                    f"{sum(p.bytes for p in matrices if 'derivative' in p.name) / GB:,.0f} GB"
-                )
-        if not one.fits:
-            fewest = (
-                f"it fits {one.fewest} or more of them" if one.fewest
-                else "no number of them is enough: one clip's activations, or what stays whole, exceed one GPU, and "
-                "the code does not split a clip over GPUs"
-            )  # fmt: skip
-            notes.append(f"{one.recipe}: does not fit {machine.gpu.memory:g} GB; {fewest}")
+        notes += [f"{one.recipe}: {note}" for note in _training_notes(variant, one, machine)]
+    if machine.gpu and experiment.scale.rung == "lab":
+        notes.append("the lab's network does not fill a GPU: its rates there are not known, and less than these")
+    if machine.gpu is None and experiment.scale.rung != "lab":
+        notes.append("the rates of CPU cores were measured on the lab's small network")
     if machine.gpu:
         notes.append(
-            "clips are sampled and decoded in one process as the code is; planned as if every GPU took its share"
+            "the code samples and decodes in one process, on the CPU; planned as if every GPU took its share of the "
+            f"clips, with the whole pipeline in float32 ({_pipeline(experiment.scale) / GB:,.0f} GB)"
         )
     if "exact" in experiment.teachers:
         notes.append("the exact teacher is no network; its closed form is not counted")
-    return list(dict.fromkeys(notes))
+    return notes
+
+
+def _training_notes(variant: Variant, one: Training, machine: Machine) -> Iterator[str]:
+    """What stands in the way of a training on GPUs."""
+    if machine.gpu is None:
+        return
+    used, network = one.setup.processes, network_of(variant.scale)
+    if used < machine.count:
+        yield (
+            f"the batches are shared evenly by at most {used} of the {machine.count} GPUs; "
+            f"{machine.count - used} stand idle while it trains"
+        )
+    if one.setup.recomputed:
+        yield "planned with activations recomputed block by block, which the code does not do"
+    derived = any(
+        calls.derivative
+        for stage in variant.recipe.stages
+        for calls in update_calls(variant.recipe, stage).student.values()
+    )
+    if one.setup.fused and derived:
+        scores = memory.derivative_scores(network, variant.recipe.precision) / GB
+        yield (
+            "planned with fused attention in the forward-mode derivative; as plain products, which is what the code "
+            f"runs, the scores of one clip alone take {scores:,.0f} GB"
+        )
+    if not one.fits:
+        yield f"does not fit {machine.gpu.memory:g} GB; " + (
+            f"it fits {one.fewest} or more of them"
+            if one.fewest
+            else "no number of them is enough: one clip's activations, or what stays whole, exceed one GPU, and the "
+            "code does not split a clip over GPUs"
+        )
 
 
 def _pipeline(scale: Scale) -> float:
@@ -244,6 +256,6 @@ def _pipeline(scale: Scale) -> float:
     return memory.FLOAT * (network.parameters * network.model.experts + network.text_encoder)
 
 
-def _sum(ranges) -> tuple[float, float]:
+def _sum(ranges: Iterable[tuple[float, float]]) -> tuple[float, float]:
     ranges = list(ranges)
     return sum(low for low, _ in ranges), sum(high for _, high in ranges)

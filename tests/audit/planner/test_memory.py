@@ -14,6 +14,7 @@ from alice_repro.config import CHECKOUT, Recipe, load_recipe, load_scale
 from alice_repro.strict import from_mapping
 
 LEDGER = CHECKOUT / "results" / "reference" / "lab" / "methods" / "trained"
+GRADIENTS = "gradients, and those of the terms before"
 P14 = 14_288_491_584
 
 
@@ -26,14 +27,14 @@ def test_weights_gradients_and_moments_by_hand():
     found = parts("wan-14b", "rcm_wan_14b", Setup(1))
     assert found["weights of student, average, fake score"] == 12 * P14
     assert found["weights of the teacher"] == 4 * P14
-    assert (found["gradients"], found["moments of AdamW"]) == (8 * P14, 16 * P14)
+    assert (found[GRADIENTS], found["moments of AdamW"]) == (12 * P14, 16 * P14)
     sharded = parts("wan-14b", "rcm_wan_14b", Setup(64, True))
-    for name in ("weights of student, average, fake score", "weights of the teacher", "gradients", "moments of AdamW"):
+    for name in ("weights of student, average, fake score", "weights of the teacher", GRADIENTS, "moments of AdamW"):
         assert sharded[name] == found[name] / 64
     # two experts are not sharded
     assert parts("alice-14b", "rcm_wan_14b", Setup(64, True))["weights of the teacher (two experts, whole)"] == 8 * P14
     # nothing but the student is trained by regression
-    assert parts("wan-14b", "regression", Setup(1))["gradients"] == 4 * P14
+    assert parts("wan-14b", "regression", Setup(1))[GRADIENTS] == 8 * P14
 
 
 @pytest.mark.parametrize("precision", ["no", "bf16"])
@@ -77,6 +78,19 @@ def test_measured_peaks_of_the_lab(path):
     recipe, scale = from_mapping(Recipe, entry["config"]["recipe"], str(path)), load_scale("lab")
     planned = total(training_memory(scale, recipe, network_of(scale), Setup(1), on_gpu=False))
     assert planned / 1e9 == pytest.approx(entry["peak_memory_gb"], rel=0.15)
+
+
+def test_what_is_held_in_turn_is_not_added_up():
+    recipe, scale = load_recipe("rcm_wan_1.3b"), load_scale("wan-1.3b")
+    network = network_of(scale)
+    plain = training_memory(scale, recipe, network, Setup(64, True, recomputed=True))
+    (scores,) = [part for part in plain if part.name.startswith(memory.DERIVATIVE)]
+    assert scores.bytes == 4 * 12 * 32_760**2 * 2  # value and tangent, before and after the softmax; 12 heads; bf16
+    assert not any("activations" in part.name for part in plain)  # less, and at another moment
+    fused = training_memory(scale, recipe, network, Setup(64, True, fused=True))
+    assert any(part.name == "activations of 1 clip(s)" for part in fused)
+    embeddings = next(part.bytes for part in fused if part.name.startswith("embeddings"))
+    assert embeddings == 2 * 1000 * 512 * 4096 * 4
 
 
 def test_setup_is_the_first_that_fits():
