@@ -79,12 +79,24 @@ def network_of(scale: Scale) -> Network:
     """The network of a scale's teacher.
 
     Raises:
-        UserError: neither a folder nor a model whose sizes the record has; names those that it has.
+        UserError: neither a folder nor a model whose sizes the record has (names those that it has); configs that are
+            not a Wan pipeline's; a clip too small for the network.
     """
+    network = _known(scale)
+    if network.frames < 1 or network.tokens < 1:
+        clip = f"{network.width}x{network.height}, {network.frames} frames"
+        raise UserError(f"scale {scale.name}: a clip of {clip} is smaller than one token of {network.model.name}")
+    return network
+
+
+def _known(scale: Scale) -> Network:
     source, clip = scale.model.source, scale.model
     folder = LAB_CHECKPOINT if source == PACKAGE_SOURCE else Path(source)
     if (folder / "transformer" / "config.json").is_file():
-        return _of_folder(folder, clip.text_length, clip.width, clip.height, clip.frames)
+        try:
+            return _of_folder(folder, clip.text_length, clip.width, clip.height, clip.frames)
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{folder}: its configs are not those of a diffusers Wan pipeline ({error})") from error
     public = public_models()
     name = source.rsplit("/", 1)[-1].removesuffix("-Diffusers")
     if name not in public:

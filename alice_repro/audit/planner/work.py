@@ -15,6 +15,7 @@ from alice_repro.audit.planner.machines import rates
 from alice_repro.audit.planner.network import Network
 from alice_repro.config import Recipe, Scale, Stage
 from alice_repro.distill.calls import Calls, Update, calls_of
+from alice_repro.errors import UserError
 
 SAMPLING, TRAINING, FIXED = "sampling", "training", "fixed"
 
@@ -44,7 +45,7 @@ class Work:
     def usable(self, count: int) -> int:
         """How many of ``count`` GPUs this work keeps busy."""
         if self.kind == TRAINING:
-            return max(share for share in range(1, count + 1) if self.at_once % share == 0)
+            return max(share for share in range(1, min(count, self.at_once) + 1) if self.at_once % share == 0)
         return max(1, min(count, self.at_once))
 
 
@@ -89,7 +90,15 @@ def operations_of(calls: Calls, network: Network, guided_calls: bool, recomputed
 def training(
     scale: Scale, recipe: Recipe, network: Network, teacher: str = "trained", runs: int = 1, recomputed: bool = False
 ) -> list[Work]:
-    """A line for each stage, all runs together; ``recomputed``: every trained pass runs forward once more."""
+    """A line for each stage, all runs together; ``recomputed``: every trained pass runs forward once more.
+
+    Raises:
+        UserError: a stage without updates, clips or steps.
+    """
+    for stage in recipe.stages:
+        for key, value in {"updates": stage.updates, "batch": stage.batch, "target_steps": stage.target_steps}.items():
+            if value < 1:
+                raise UserError(f"recipe {recipe.name}, stage {stage.name}: {key} must be at least 1, not {value}")
     every = math.gcd(*(stage.batch for stage in recipe.stages))  # what shares all stages' batches evenly
     lines = []
     for stage in recipe.stages:

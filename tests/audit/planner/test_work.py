@@ -192,3 +192,25 @@ def test_own_utilisation_replaces_the_range():
             with_shares(parse_machine("H100"), shares)
     with pytest.raises(UserError, match="name GPUs"):
         with_shares(parse_machine("2xCPU"), (0.5,))
+
+
+def test_settings_that_make_no_run_are_refused(tmp_path):
+    for setting, said in {
+        "stages.0.batch=0": "batch",
+        "stages.0.updates=0": "updates",
+        "stages.0.target_steps=0": "steps",
+    }.items():
+        with pytest.raises(UserError, match=said):
+            training(scale(), load_recipe("dmd2", (setting,)), TINY)
+    with pytest.raises(UserError, match="smaller than one token"):
+        network_of(scale("lab", "model.width=8"))
+    (tmp_path / "transformer").mkdir()
+    (tmp_path / "vae").mkdir()
+    for part in ("transformer", "vae"):
+        (tmp_path / part / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="not those of a diffusers Wan pipeline"):
+        network_of(scale("lab", f"model.source={tmp_path}"))
+
+
+def test_many_gpus_are_planned_at_once():
+    assert plan("1000000000xH100").trainings[0].setup.processes == 64
