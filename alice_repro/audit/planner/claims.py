@@ -78,7 +78,7 @@ def compare(
         utilisation: shares of the peak instead of the calibrated ones.
 
     Raises:
-        UserError: unknown claim, or a recipe without a stage that the claim needs.
+        UserError: unknown claim, GPUs that the paper's hours are not of, a recipe without a stage that the claim needs.
     """
     if claim not in known_claims():
         raise UserError(f"{unknown_name('claim', claim, known_claims())}. AVD states neither hours nor updates")
@@ -88,7 +88,12 @@ def compare(
     if entry is None:
         machine = machine or parse_machine(_claims()["untimed"][claim]["gpus"])
         return _untimed(claim, with_shares(machine, utilisation), recipe)
-    machine = machine or parse_machine(_budget(claim).gpus[0])
+    named = _budget(claim).gpus
+    machine = machine or parse_machine(named[0])
+    if machine.gpu.id not in named:
+        raise UserError(
+            f"the hours of {claim} are those of {', '.join(named)}: other GPUs' hours cannot be set beside them"
+        )
     return _timed(claim, entry, with_shares(machine, utilisation), recipe)
 
 

@@ -64,3 +64,17 @@ def test_text_shows_every_entry_with_its_source():
     for one in published():
         assert one.id in text and one.source in text
     assert "25 to 75 %" in text and "10 to 60 %" in text
+
+
+def test_lab_teacher_took_what_is_planned():
+    """It was trained on two cores in 5,982 s (its curve), which no rate was taken from."""
+    import json
+
+    from alice_repro.audit.planner.lab_networks import plan_lab_network
+    from alice_repro.config import load_scale
+    from alice_repro.models.source import LAB_CHECKPOINT
+
+    last = json.loads((LAB_CHECKPOINT / "curve.jsonl").read_text().splitlines()[-1])
+    plan = plan_lab_network("lab_teacher", load_scale("lab"), parse_machine("2xCPU"))
+    assert last["update"] == 11_000
+    assert plan.wall[0] <= last["seconds"] / 3600 <= plan.wall[1]

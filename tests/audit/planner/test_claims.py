@@ -79,5 +79,7 @@ def test_bad_input_is_told():
         compare("avd.training")
     with pytest.raises(UserError, match="has no stage 'stage1'"):
         compare("alice.training", recipe=load_recipe("dmd2"))
+    with pytest.raises(UserError, match="hours of alice.training are those of h100"):
+        compare("alice.training", parse_machine("64xA100"))
     with pytest.raises(UserError, match="name them"):
         compare("alice.training", parse_machine("2xCPU"))
