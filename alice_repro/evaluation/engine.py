@@ -71,9 +71,9 @@ class Store:
         path = self._arrays(key)
         return load_file(path) if path.exists() else None
 
-    def compact(self, keys: Sequence[str]) -> None:
-        """Keep these rows alone, each once."""
-        kept = {key: self.rows[key] for key in keys if not _failed(self.rows[key])}
+    def compact(self, files: set[str]) -> None:
+        """Each row once, of these files (sha256) alone, by whatever metric."""
+        kept = {key: row for key, row in self.rows.items() if key.split()[0] in files and not _failed(row)}
         lines = [json.dumps({"key": key, "row": row}, allow_nan=False) for key, row in kept.items()]
         atomic_write_text(self.path, "\n".join(lines) + "\n")
 
@@ -127,24 +127,16 @@ def measure_videos(entries: Sequence[Entry], metrics: Sequence[Metric], store: P
     Raises:
         UserError: another process is writing there.
     """
-    kept, keys, faults = Store(store), [], []
-    identities = {metric.name: metric.identity for metric in metrics}
+    kept, faults, keys = Store(store), [], _keys(entries, metrics)
     with kept.alone():
         kept.read()
-        for entry in track(list(entries), title):
-            if entry.problem:
-                keys.append({})
-                continue
-            own = {CLIP: f"{entry.sha256} {CLIP}"} | {
-                metric.name: _key(entry, metric, identities[metric.name]) for metric in metrics
-            }
-            keys.append(own)
-            lacking = [metric for metric in metrics if own[metric.name] not in kept.rows]
-            if not lacking and own[CLIP] in kept.rows:
+        for entry, own in track(list(zip(entries, keys, strict=True)), title):
+            lacking = [metric for metric in metrics if own and own[metric.name] not in kept.rows]
+            if not own or (not lacking and own[CLIP] in kept.rows):
                 continue
             for name, result in measure_clip(entry.clip, lacking, faults).items():
                 kept.keep(own[name], result)
-        kept.compact([key for own in keys for key in own.values()])
+        kept.compact({entry.sha256 for entry in entries if not entry.problem})
     arrays = {
         metric.name: [
             _left(kept, own[metric.name]) if own else entry.problem for entry, own in zip(entries, keys, strict=True)
@@ -153,6 +145,18 @@ def measure_videos(entries: Sequence[Entry], metrics: Sequence[Metric], store: P
         if type(metric).over_sets is not Metric.over_sets
     }
     return Measured(_table(entries, metrics, keys, kept), arrays, faults)
+
+
+def outstanding(entries: Sequence[Entry], metrics: Sequence[Metric], store: Path) -> dict[str, list[Entry]]:
+    """Metric -> the videos that it has still to measure; a metric that has measured all is not there."""
+    kept = Store(store)
+    kept.read()
+    lacking: dict[str, list[Entry]] = {}
+    for entry, own in zip(entries, _keys(entries, metrics), strict=True):
+        for name in own:
+            if name != CLIP and own[name] not in kept.rows:
+                lacking.setdefault(name, []).append(entry)
+    return lacking
 
 
 def measure_clip(
@@ -199,6 +203,17 @@ def measure_clip(
             results[name] = _checked(by_name[name], result)
     size = {"fps": float(clip.fps), "height": float(clip.height), "width": float(clip.width)}
     return {CLIP: Result({"frames": float(frames), **size}), **results}
+
+
+def _keys(entries: Sequence[Entry], metrics: Sequence[Metric]) -> list[dict[str, str]]:
+    """For each entry metric (or CLIP) -> the key of its row; nothing for an entry with a problem."""
+    identities = {metric.name: metric.identity for metric in metrics}
+    return [
+        {}
+        if entry.problem
+        else {CLIP: f"{entry.sha256} {CLIP}"} | {m.name: _key(entry, m, identities[m.name]) for m in metrics}
+        for entry in entries
+    ]
 
 
 def _key(entry: Entry, metric: Metric, identity: str) -> str:

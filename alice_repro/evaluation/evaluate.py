@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from alice_repro.errors import UserError
-from alice_repro.evaluation.engine import FAILED, FAULT, measure_clip, measure_videos
+from alice_repro.evaluation.engine import FAILED, FAULT, measure_clip, measure_videos, outstanding
 from alice_repro.evaluation.index import read_scores, write_scores
-from alice_repro.evaluation.inventory import Inventory, take_inventory
+from alice_repro.evaluation.inventory import Entry, Inventory, take_inventory
 from alice_repro.evaluation.metric import Metric, Tools
 from alice_repro.evaluation.registry import build_metrics
 from alice_repro.evaluation.summary import measure_sets, reasons, summarise
@@ -107,7 +107,7 @@ def evaluate(
     except OSError as error:
         raise UserError(f"{out}: no folder for the tables can be made there ({error.strerror})") from error
     inventory = take_inventory(folder, prompts)
-    for line in [*inventory.lines(), *preflight(inventory, chosen)]:
+    for line in [*inventory.lines(), *preflight(inventory, chosen, out / ROWS)]:
         log(line)
     measured = measure_videos(inventory.entries, chosen, out / ROWS, f"scores of {inventory.folder.name}")
     sets = measure_sets(measured, chosen)
@@ -125,36 +125,38 @@ def evaluate(
     return Evaluation(measured.scores, sets, summary, inventory, measured.faults, out)
 
 
-def preflight(inventory: Inventory, metrics: Sequence[Metric]) -> list[str]:
-    """What the metrics lack, and how long they will take: each is tried on the first frames of the first video."""
-    lines = []
-    ready = []
+def preflight(inventory: Inventory, metrics: Sequence[Metric], store: Path) -> list[str]:
+    """What the metrics lack, and how long they will take: what has still to measure is tried on a video's first frames.
+
+    Args:
+        store: file of the rows that an earlier call left.
+    """
+    lines, left = [], outstanding(inventory.entries, metrics, store)
     for metric in metrics:
         lines += [f"  skipped: {metric.name}: {why}" for why in metric.missing_weights]
         for name in () if metric.missing_weights else metric.weights:
             lines.append(f"  weights: {metric.name}: {metric.tools.weights.place(name)} (sha256 "
                          f"{metric.tools.weights.sha256(name)[:12]}...)")  # fmt: skip
         lines += [f"  note: {metric.name}: {metric.surrogate}"] * bool(metric.surrogate)
-        ready += [metric] * (not metric.missing_weights)
-    if ready and inventory.readable:
-        seconds = _seconds_a_frame(inventory, ready)
-        whole = "" if inventory.frames else " a frame"
-        lines.append(
-            f"  estimated time: {duration(seconds * max(inventory.frames, 1))}{whole}, less what is done already"
-        )
+    ready = [metric for metric in metrics if metric.name in left and not metric.missing_weights]
+    if ready:
+        videos = max((left[metric.name] for metric in ready), key=len)
+        frames = sum(entry.info.frames or 0 for entry in videos if entry.info)
+        seconds = _seconds_a_frame(videos[0], ready)
+        lines.append(f"  estimated time: {duration(seconds * max(frames, 1))}{'' if frames else ' a frame'}")
+    elif inventory.readable and len(left) < len(metrics):
+        lines.append("  measured before: all that can be measured")
     return lines
 
 
-def _seconds_a_frame(inventory: Inventory, metrics: Sequence[Metric]) -> float:
-    """Time for a frame, from the first video's first frames, after a first pass that loads the networks."""
-    clip = inventory.readable[0].clip
+def _seconds_a_frame(video: Entry, metrics: Sequence[Metric]) -> float:
+    """Time for a frame, from a video's first frames, after a first pass that loads the networks."""
     took = 0.0
     for _ in range(2):
         began = time.perf_counter()
-        measure_clip(clip, metrics, [], at_most=TRIED_FRAMES)
+        measure_clip(video.clip, metrics, [], at_most=TRIED_FRAMES)
         took = time.perf_counter() - began
-    info = inventory.readable[0].info
-    return took / max(1, min(TRIED_FRAMES, info.frames or TRIED_FRAMES) if info else TRIED_FRAMES)
+    return took / max(1, min(TRIED_FRAMES, (video.info and video.info.frames) or TRIED_FRAMES))
 
 
 def described(metric: Metric) -> dict[str, Any]:

@@ -80,11 +80,6 @@ class Inventory:
         """Videos that cannot."""
         return [entry for entry in self.entries if entry.problem]
 
-    @property
-    def frames(self) -> int:
-        """Frames of the readable videos, as announced."""
-        return sum(entry.info.frames for entry in self.readable if entry.info)
-
     def lines(self) -> list[str]:
         """The pre-flight for a person, in lines."""
         found = len(self.entries) - sum(1 for entry in self.entries if not entry.sha256)

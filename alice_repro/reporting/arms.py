@@ -20,6 +20,8 @@ from alice_repro.manifest import MANIFEST, read_manifest
 from alice_repro.verdicts import TEACHERS
 
 FULL, SHORT = "teacher-full", "teacher-short"
+CONSISTENT = "teacher-consistent"  # the limit of learning consistency alone, in comparisons of methods
+UNTRAINED = (FULL, SHORT, CONSISTENT)
 ENDPOINT = "endpoint"
 _STUDENT = re.compile(r"(?P<recipe>.+)-seed(?P<run>\d+)(?:-at-(?P<update>\d+))?")
 

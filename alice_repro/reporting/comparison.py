@@ -20,7 +20,7 @@ from alice_repro.config import (
     resolve,
 )
 from alice_repro.errors import UserError
-from alice_repro.reporting.arms import ENDPOINT, FULL, SHORT
+from alice_repro.reporting.arms import ENDPOINT, UNTRAINED
 from alice_repro.reporting.estimates import Measured, difference, difference_of_arms, rate
 from alice_repro.reporting.ledger import Run, has_teacher, read_ledger, read_scores_of, read_teacher, same_training
 from alice_repro.statistics import Estimate, student_quantile
@@ -81,7 +81,7 @@ class Methods:
 
     def has(self, teacher: str, arm: str) -> bool:
         """Whether an arm, or one of the teacher's own, has scores."""
-        return has_teacher(self.ledger, teacher, arm) if arm in (FULL, SHORT) else arm in self.arms(teacher)
+        return has_teacher(self.ledger, teacher, arm) if arm in UNTRAINED else arm in self.arms(teacher)
 
     def of(self, teacher: str, arm: str) -> list[dict[str, Any]]:
         """The entries of an arm's runs."""
@@ -90,14 +90,14 @@ class Methods:
     def scores(self, teacher: str, arm: str, update: int | None = None) -> pd.DataFrame:
         """Scores of an arm with the training run in column ``run``: at the end, or at a checkpoint of every run.
 
-        The teacher's own arms, "teacher-full" and "teacher-short", have one run.
+        The arms without training (`arms.UNTRAINED`) have one run.
 
         Raises:
             UserError: the ledger has no scores of it.
         """
         if not self.has(teacher, arm):
             raise UserError(f"{self.ledger}: no scores of {arm} with the {teacher} teacher")
-        if arm in (FULL, SHORT):
+        if arm in UNTRAINED:
             return _with_seed_variance(read_teacher(self.ledger, teacher, arm).assign(run=0))
         tables = []
         for entry in self.of(teacher, arm):
@@ -131,7 +131,7 @@ class Methods:
         if not (self.has(teacher, x) and self.has(teacher, y)):
             return None
         first, second = self.scores(teacher, x), self.scores(teacher, y)
-        students = {x, y}.isdisjoint((FULL, SHORT))
+        students = {x, y}.isdisjoint(UNTRAINED)
         if students:
             common = set(first["run"]) & set(second["run"])
             first, second = (table[table["run"].isin(common)] for table in (first, second))
@@ -142,7 +142,7 @@ class Methods:
             return mode_difference(first, second, draws)
         if students:
             return difference_of_arms(first, second, measure, draws)
-        if x in (FULL, SHORT):  # the side with several runs comes first
+        if x in UNTRAINED:  # the side with several runs comes first
             turned = difference(second, first, measure, draws)
             return turned and Measured(turned.estimate.scaled(-1), turned.clips, turned.captions, turned.missing)
         return difference(first, second, measure, draws)

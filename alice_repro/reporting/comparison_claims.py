@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from alice_repro.config import ClaimInArms
 from alice_repro.errors import UserError
 from alice_repro.papers import Claim, load_paper
-from alice_repro.reporting.arms import ENDPOINT, FULL, SHORT
+from alice_repro.reporting.arms import ENDPOINT, UNTRAINED
 from alice_repro.reporting.comparison import ENDPOINTS, SEED_VARIANCE, Endpoint, Methods
 from alice_repro.reporting.render import points
 from alice_repro.statistics import Estimate
@@ -54,7 +54,7 @@ def _judge(methods: Methods, arms: ClaimInArms) -> Judged:
     claim = load_paper(paper).claim(name)
     if claim.endpoint not in ENDPOINTS:
         raise UserError(f"claim {arms.claim}: the scores hold no endpoint {claim.endpoint!r}; known: {list(ENDPOINTS)}")
-    known = {*methods.comparison.arms, FULL, SHORT}
+    known = {*methods.comparison.arms, *UNTRAINED}
     if not {arms.better, *arms.worse} <= known:
         raise UserError(f"claim {arms.claim} speaks of an arm that the comparison does not have")
     endpoint, verdicts, estimates, lacking = ENDPOINTS[claim.endpoint], [], {}, []
@@ -100,7 +100,7 @@ def _unsettled(methods: Methods, teacher: str, arms: tuple[str, ...], endpoint: 
     return [
         f"{measure} of {arm} still moves with the {teacher} teacher"
         for arm in arms
-        if arm not in (FULL, SHORT)
+        if arm not in UNTRAINED
         for measure in measures
         if not methods.gate(teacher, arm, measure).converged
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from alice_repro.reporting.arms import ENDPOINT, FULL, SHORT
+from alice_repro.reporting.arms import ENDPOINT, UNTRAINED
 from alice_repro.reporting.comparison import Methods
 from alice_repro.reporting.figures import COLOURS, styled
 from alice_repro.reporting.ledger import Run, read_curve
@@ -33,7 +33,7 @@ def endpoint_curves(methods: Methods) -> Figure:
                 for run in runs[0].index:
                     axes.plot(steps, [values[run] for values in runs], color=tone, linewidth=0.5, alpha=0.35)
                 axes.plot(steps, [v.mean() for v in runs], color=tone, linestyle=line, marker="o", ms=3, label=arm)
-            for arm in (arm for arm in (FULL, SHORT) if methods.has(teacher, arm)):
+            for arm in (arm for arm in UNTRAINED if methods.has(teacher, arm)):
                 level = 100 * methods.scores(teacher, arm)[ENDPOINT].mean()
                 axes.axhline(level, color=COLOURS[arm], linewidth=0.8, linestyle="-.")
                 axes.annotate(arm, (1, level), xycoords=("axes fraction", "data"), fontsize=6, ha="right", va="bottom")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alice_repro.reporting.arms import ENDPOINT, FULL, SHORT
+from alice_repro.reporting.arms import CONSISTENT, ENDPOINT, FULL, SHORT, UNTRAINED
 from alice_repro.reporting.comparison import MODE_DISTANCE, SEED_VARIANCE, Methods, evaluations_at, mean_of
 from alice_repro.reporting.comparison_claims import Judged, interval
 from alice_repro.reporting.estimates import Measured
@@ -18,7 +18,7 @@ def equal_updates(methods: Methods) -> Sheet:
     baseline = methods.comparison.baseline
     rows, data = [], []
     for teacher in methods.teachers:
-        own = [arm for arm in (FULL, SHORT) if methods.has(teacher, arm)]
+        own = [arm for arm in UNTRAINED if methods.has(teacher, arm)]
         for arm in [*own, *methods.arms(teacher)]:
             entries = methods.of(teacher, arm)
             # A network that still takes the teacher's many steps is compared with the teacher's many steps.
@@ -55,6 +55,8 @@ def equal_updates(methods: Methods) -> Sheet:
         "other measures too). Differences in points, paired by caption and, between students, by run.",
         f"Converged: the mean endpoint moved by at most {methods.margin:g} points over the last quarter of training.",
         f"{FULL} and {SHORT}: the untouched teacher with all its steps, and with as many as the students.",
+        f"{CONSISTENT}: the students' steps, each to the end of the teacher's own path from there: what learning "
+        "consistency alone gives if it is learned without error.",
         *(["Left out: " + "; ".join(methods.left_out) + "."] if methods.left_out else []),
     )
     return Sheet("Methods at equal student updates", heads, tuple(rows), notes, tuple(data))

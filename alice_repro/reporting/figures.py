@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 STYLE = Path(__file__).with_name("style.mplstyle")
 # Okabe and Ito's palette, told apart by colour-blind readers too.
 PAPER, ESTIMATED = "#8c8c8c", "#d0d0d0"
-COLOURS = {"teacher-full": "#0072b2", "teacher-short": "#56b4e9", "student": "#d55e00", "best": "#009e73"}
+COLOURS = {
+    "teacher-full": "#0072b2",
+    "teacher-short": "#56b4e9",
+    "teacher-consistent": "#999999",
+    "student": "#d55e00",
+    "best": "#009e73",
+}
 MARKERS = {"trained": "o", "exact": "D"}
 
 

@@ -19,7 +19,9 @@ from alice_repro.models.source import locate
 from alice_repro.strict import as_settings
 from alice_repro.workflow.layout import (
     CHECKOUT,
+    CONSISTENT,
     TEACHER_ARMS,
+    UNTRAINED_ARMS,
     Layout,
     StudentArm,
     data_name,
@@ -79,6 +81,8 @@ def dependencies(stage: str, scale: Scale, recipe: Recipe, teacher: str = "train
             keys += [*_GUIDED[teacher], *_STEPS]
         elif arm == "teacher-short":
             keys += [*_GUIDED[teacher], "teacher.shift", "sampling.student_steps"]
+        elif arm == CONSISTENT:
+            keys += [*_GUIDED[teacher], *_STEPS, "sampling.student_steps", "sampling.student_shift"]
         elif _takes_the_teachers_steps(recipe.method):
             keys += [*_GUIDED["trained"], *_STEPS]
         else:
@@ -167,7 +171,7 @@ class Graph:
         ]
 
     def arms(self) -> list[tuple[str, str]]:
-        """(teacher, arm) of everything that is sampled and judged."""
+        """(teacher, arm) of everything that Table 4 is made from."""
         return [(teacher, arm) for teacher in self.teachers for arm in TEACHER_ARMS] + self.students()
 
     def weights(self) -> list[str]:
@@ -203,7 +207,7 @@ class Graph:
             return text
 
         resolved = [self.resolve(name) for name in self.variants]
-        arms = (*TEACHER_ARMS, str(StudentArm(next(iter(self.variants)), 0)))
+        arms = (*UNTRAINED_ARMS, str(StudentArm(next(iter(self.variants)), 0)))
         keys = {
             key
             for scale, recipe in resolved

@@ -10,6 +10,8 @@ from alice_repro.config import CHECKOUT, Recipe
 from alice_repro.errors import UserError
 
 TEACHER_ARMS = ("teacher-full", "teacher-short")
+CONSISTENT = "teacher-consistent"  # the limit of learning consistency alone (`sampling.consistent`), for comparisons
+UNTRAINED_ARMS = (*TEACHER_ARMS, CONSISTENT)
 _STUDENT_ARM = re.compile(r"(?P<recipe>.+)-seed(?P<seed>\d+)(?:-at-(?P<update>\d{6}))?")
 
 
@@ -31,11 +33,11 @@ def parse_arm(arm: str) -> StudentArm | None:
     Raises:
         UserError: not a name of an arm.
     """
-    if arm in TEACHER_ARMS:
+    if arm in UNTRAINED_ARMS:
         return None
     match = _STUDENT_ARM.fullmatch(arm)
     if match is None:
-        known = ", ".join(TEACHER_ARMS)
+        known = ", ".join(UNTRAINED_ARMS)
         raise UserError(f"unknown arm {arm!r}: valid are {known}, RECIPE-seedK and RECIPE-seedK-at-UPDATE (six digits)")
     update = match["update"]
     return StudentArm(match["recipe"], int(match["seed"]), None if update is None else int(update))

@@ -1,4 +1,4 @@
-"""How the clips of an arm are drawn: the teacher's many steps, or a student's few, some with frames left out."""
+"""How the clips of an arm are drawn: the teacher's many steps, a student's few, or the limit of a student."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from alice_repro.flow.noise import ClipNoise
 from alice_repro.models.half_rate import HalfRateVelocity
 from alice_repro.models.interpolator import load_interpolator
 from alice_repro.models.loading import TeacherParts, load_transformer
-from alice_repro.models.velocity import NetworkVelocity, Velocity
-from alice_repro.sampling.few_step import sample_few_step
+from alice_repro.models.velocity import Counted, NetworkVelocity, Velocity
+from alice_repro.sampling.consistent import ConsistentVelocity
+from alice_repro.sampling.few_step import few_step_times, sample_few_step
 from alice_repro.sampling.interpolated import check_short_steps, sample_interpolated
 from alice_repro.sampling.scheduler import student_scheduler
 from alice_repro.sampling.teacher import sample_euler
@@ -30,6 +31,19 @@ def teacher_sampler(scale: Scale, parts: TeacherParts, velocity: Velocity, steps
     def draw(caption: torch.Tensor, noise: ClipNoise) -> tuple[torch.Tensor, dict[str, object]]:
         clean, evaluations = sample_euler(velocity, noise.draw(shape), caption, steps, scale.teacher.shift)
         return clean, {"evaluations_per_clip": evaluations}
+
+    return draw
+
+
+def consistent_sampler(scale: Scale, parts: TeacherParts, velocity: Velocity, steps: int) -> Sampler:
+    """A student's steps, with fresh noise, along the teacher's own consistency function."""
+    shape, times = parts.latent_shape(scale.model), few_step_times(steps, scale.sampling.student_shift)
+
+    def draw(caption: torch.Tensor, noise: ClipNoise) -> tuple[torch.Tensor, dict[str, object]]:
+        counted = Counted(velocity)
+        solved = ConsistentVelocity(counted, scale.teacher.steps, scale.teacher.shift)
+        clean, _ = sample_few_step(solved, noise, shape, caption, times)
+        return clean, {"evaluations_per_clip": counted.spent // len(caption)}
 
     return draw
 

@@ -28,8 +28,8 @@ from alice_repro.sampling.agreement import prediction_spread, trajectory_points
 from alice_repro.sampling.few_step import few_step_times
 from alice_repro.sampling.teacher import sample_euler
 from alice_repro.training.setup import teacher_velocity
-from alice_repro.workflow.layout import TEACHER_ARMS
-from alice_repro.workflow.samplers import Sampler, student_sampler, teacher_sampler
+from alice_repro.workflow.layout import CONSISTENT, UNTRAINED_ARMS
+from alice_repro.workflow.samplers import Sampler, consistent_sampler, student_sampler, teacher_sampler
 
 SOURCES = ("teacher", "clean", "night", "pastel")
 TRAIN_SPLIT_BASE = 1_000  # keeps the noise of training samples apart from that of evaluation clips
@@ -102,8 +102,8 @@ def sample_arm(
     """Sample one arm on the evaluation captions and write its videos, caption table, contact sheet and manifest.
 
     Args:
-        arm: "teacher-full" (all steps), "teacher-short" (as many steps as the student), or any other name for a
-            student.
+        arm: "teacher-full" (all steps), "teacher-short" (as many steps as the student), "teacher-consistent" (the
+            student's steps along the teacher's own consistency function), or any other name for a student.
         student: folder of the student's transformer, which also says how it is sampled; needed for a student.
         run: the training run, noted in the caption table.
         interpolator: folder of a frame interpolator, for a student whose first ``short_steps`` run at half the frame
@@ -116,9 +116,9 @@ def sample_arm(
             steps, or short steps that the clips, the sampler or the arm do not allow.
     """
     started = time.time()
-    if (student is None) != (arm in TEACHER_ARMS):
+    if (student is None) != (arm in UNTRAINED_ARMS):
         if student is None:
-            raise unknown_name("teacher arm", arm, TEACHER_ARMS)
+            raise unknown_name("teacher arm", arm, UNTRAINED_ARMS)
         raise UserError(f"arm {arm} takes no student")
     if (interpolator is None) != (short_steps == 0) or (interpolator is not None and student is None):
         raise UserError("frame-interpolated sampling takes a student, an interpolator's folder and short_steps above 0")
@@ -126,7 +126,8 @@ def sample_arm(
     captions, rows = _planned(plan) if plan else _evaluated(scale)
     if student is None:
         steps = scale.teacher.steps if arm == "teacher-full" else scale.sampling.student_steps
-        draw = teacher_sampler(scale, parts, teacher_velocity(scale, teacher, parts, captions), steps)
+        make = consistent_sampler if arm == CONSISTENT else teacher_sampler
+        draw = make(scale, parts, teacher_velocity(scale, teacher, parts, captions), steps)
     else:
         draw, steps = student_sampler(scale, parts, captions, student, interpolator, short_steps, positions)
     with atomic_folder(output) as folder:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from alice_repro.errors import UserError
-from alice_repro.evaluation import engine
+from alice_repro.evaluation import engine, registry
 from alice_repro.evaluation.evaluate import evaluate, show
 from alice_repro.evaluation.index import read_scores
 from alice_repro.evaluation.metric import Metric, Result, SetValue, Tools
@@ -250,7 +250,8 @@ class Counting(Metric):
 @pytest.fixture
 def counting(monkeypatch):
     monkeypatch.setitem(METRICS, "counting", "counting.Counting")
-    monkeypatch.setattr("alice_repro.evaluation.registry._class", lambda name: Counting)
+    real = registry._class
+    monkeypatch.setattr(registry, "_class", lambda name: Counting if name == "counting" else real(name))
     Counting.seen, Counting.fail_on, Counting.error = [], "", KeyboardInterrupt()
     return Counting
 
@@ -283,6 +284,21 @@ def test_a_copy_or_another_name_is_not_measured_again(folder, tmp_path, counting
     found = evaluate(folder, ["counting"], tmp_path / "out")
     assert counting.seen == [] and len(found.scores) == 4
     assert any("the same file as" in note for entry in found.inventory.entries for note in entry.notes)
+
+
+def test_what_another_metric_measured_before_stays(folder, tmp_path, counting, no_estimate):
+    for metrics in (["counting"], FLICKERING, ["counting", *FLICKERING]):
+        found = evaluate(folder, metrics, tmp_path / "out")
+    assert len(counting.seen) == 3 and {"pixels", "temporal_flickering"} <= set(found.scores)
+
+
+def test_the_pre_flight_tries_only_what_is_still_to_measure(folder, tmp_path, counting, capsys):
+    evaluate(folder, ["counting"], tmp_path / "out")
+    assert "estimated time" in capsys.readouterr().err
+    counting.seen.clear()
+    evaluate(folder, ["counting"], tmp_path / "out")
+    said = capsys.readouterr().err
+    assert counting.seen == [] and "estimated time" not in said and "measured before" in said
 
 
 def test_a_fault_of_the_code_is_a_row_and_is_tried_again(folder, tmp_path, counting, no_estimate):

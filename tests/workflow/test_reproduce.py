@@ -258,6 +258,7 @@ def test_the_graph_survives_its_file(tmp_path):
         ("train", ("trained", "rcm_smoke", "3")),
         ("sample", ("trained", "rcm_smoke-seed3-at-000004")),
         ("sample", ("exact", "teacher-short")),
+        ("sample", ("exact", "teacher-consistent")),
         ("evaluate", ("trained", "teacher-full")),
         ("table04", ()),
     ],
