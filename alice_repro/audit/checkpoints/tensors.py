@@ -28,6 +28,11 @@ DTYPES: Mapping[str, tuple[str, int]] = {
     "U16": ("uint16", 2), "U32": ("uint32", 4), "U64": ("uint64", 8), "BOOL": ("bool", 1), "C64": ("complex64", 8),
 }  # fmt: skip
 LONGEST_HEADER = 100_000_000  # the format's own limit
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+CONVERT = (
+    "convert it where that is safe, with "
+    "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'NAME.safetensors')"
+)
 
 
 @dataclass(frozen=True)
@@ -113,10 +118,16 @@ class Tensor:
         return buffer.view(getattr(torch, DTYPES[self.dtype][0])).reshape(count, *self.shape[1:])
 
     def take(self, indices: Sequence[int]) -> torch.Tensor:
-        """Chosen rows in the order of `indices`, one read each: (len(indices), *shape[1:])."""
+        """Chosen rows in the order of `indices`, (len(indices), *shape[1:]); neighbours are read together."""
         import torch
 
-        return torch.cat([self.rows(i, i + 1) for i in indices]) if len(indices) else self.rows(0, 0)
+        runs: list[list[int]] = []
+        for index in map(int, indices):
+            if runs and runs[-1][1] == index:
+                runs[-1][1] = index + 1
+            else:
+                runs.append([index, index + 1])
+        return torch.cat([self.rows(start, stop) for start, stop in runs or [[0, 0]]])
 
     def chunks(self, most_bytes: int = 16 << 20) -> Iterator[tuple[int, int]]:
         """Bounds of row ranges that cover the tensor, each of at most so many stored bytes (but at least a row)."""
@@ -181,10 +192,6 @@ def refuse_pickle(path: Path, start: bytes) -> None:
     is_pickle = len(start) >= 2 and start[0] == 0x80 and start[1] in range(2, 6) and any(start[4:8])
     if is_zip or is_pickle or path.suffix.lower() in PICKLES:
         raise UserError(f"{path} is a pickle, which can run code when it is opened, and is not read here; {CONVERT}")
-
-
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-CONVERT = "convert it where that is safe: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'NAME.safetensors')"
 
 
 def renamed(tensor: Tensor, name: str) -> Tensor:
