@@ -83,6 +83,7 @@ class Evidence:
     needed: float | None = None
     rectangles: float = 0.0
     outliers: int | None = None
+    rank: int | None = None
     gap: float | None = None
     floor: float | None = None
     bulk: float | None = None
@@ -266,7 +267,7 @@ def _character(rows: Rows, options: Sequence[Explanation], best: Explanation | N
     small = d[:SPECTRUM_SIDE, :SPECTRUM_SIDE]
     if min(small.shape) >= SMALLEST_SPECTRUM and (small != 0).any():
         seen = spectrum(small, rng)
-        found |= {"outliers": seen.outliers, "gap": seen.gap, "floor": seen.floor, "bulk": seen.bulk}
+        found |= {"outliers": seen.outliers, "rank": seen.rank, "gap": seen.gap, "floor": seen.floor, "bulk": seen.bulk}
         found |= {"remainder_z": seen.remainder_z, "side": min(small.shape)}
         found |= {"values": tuple(map(float, seen.values)), "null": tuple(map(float, seen.null))}
     return found

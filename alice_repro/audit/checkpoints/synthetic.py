@@ -111,7 +111,7 @@ def integers(weights: Weights, bits: int = 8, per: str = "row", group: int = 32)
     def change(x: torch.Tensor) -> torch.Tensor:
         if x.ndim != 2:
             return x
-        y = x.float().reshape({"tensor": (1, -1), "row": (len(x), -1), "group": (-1, group)}[per])
+        y = x.float().reshape(len(x), -1) if per == "group" and x.shape[1] % group else x.float().reshape({"tensor": (1, -1), "row": (len(x), -1), "group": (-1, group)}[per])
         step = y.abs().amax(1, keepdim=True) / (2 ** (bits - 1) - 1)
         return ((y / step).round() * step).reshape(x.shape).to(x.dtype)
 

@@ -41,7 +41,8 @@ class Whiteness:
 class Spectrum:
     """Singular values and those under random signs; outliers: how many stand above the bulk.
 
-    gap: the last outlier over the first value below it (1 without outliers); floor: share of the energy that white
+    rank, gap: of the last few outliers, the one with the steepest step to the next value, and that step as a ratio (1
+    without outliers): a merged low-rank product ends in a cliff, a trained difference in a slope; floor: share of the energy that white
     noise as strong as the lower half of the bulk would hold (an upper bound on the noise); bulk: share of the energy
     that does not stand out; remainder_z: the rectangle statistic of the bulk.
     """
@@ -49,6 +50,7 @@ class Spectrum:
     values: np.ndarray
     null: np.ndarray
     outliers: int
+    rank: int
     gap: float
     floor: float
     bulk: float
@@ -96,10 +98,19 @@ def spectrum(d: np.ndarray, rng: np.random.Generator) -> Spectrum:
     energy, (m, n) = float((values**2).sum()) or 1.0, d.shape
     whole = m * n / ((m - count) * (n - count))  # the bulk's energy if it had not lost the peeled directions
     floor = float((bulk[half:] ** 2).sum() / max((null[half:] ** 2).sum(), 1e-300) * (bulk**2).sum() * whole / energy)
-    gap = float(min(values[count - 1] / max(bulk[0], 1e-300), 1e9)) if count else 1.0
+    rank, gap = _cliff(values, count)
     z = ((bulk**4).sum() - fourth) / (4 * deviation * np.sqrt(1 + 1 / FLIPS)) if deviation > 0 else 0.0
     padded = np.concatenate([np.full(count, null[0]), null])
-    return Spectrum(values, padded, count, gap, min(floor, 1.0), float((bulk**2).sum() / energy), float(z))
+    return Spectrum(values, padded, count, rank, gap, min(floor, 1.0), float((bulk**2).sum() / energy), float(z))
+
+
+def _cliff(values: np.ndarray, count: int) -> tuple[int, float]:
+    """The steepest step at the end of the outliers; the very last ones may be the bulk's own fluctuation."""
+    if count == 0:
+        return 0, 1.0
+    last = np.arange(max(1, count - 2), count + 1)
+    steps = values[last - 1] / np.maximum(values[last], 1e-300)
+    return int(last[steps.argmax()]), float(min(steps.max(), 1e9))
 
 
 def _flipped(rest: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, float, float]:
