@@ -27,7 +27,7 @@ class Thresholds:
     poolable: float = 3.0  # on fewer, it has no place in a pool either
     training_share: float = 0.1  # structure of the lab's trained differences: 0.07 to 0.6, mostly above 0.15
     gap: float = 1.5  # a merged rank-r product ends in a cliff; the lab's trained spectra step by at most 1.25
-    rank_share: float = 1 / 3  # more outliers than this share of the side are no low rank
+    rank_share: float = 1 / 2  # of the side; a higher rank leaves no bulk to stand out of
     noise_floor: float = 0.25  # white share of a trained difference from which on noise is said to be added: those
     # of the lab without noise have 0.00 to 0.08 (nine of ten matrices)
     beyond_rounding: float = 2.0  # times the energy that rounding makes by itself
@@ -92,11 +92,10 @@ def pooled(z: Iterable[float]) -> float:
 def noise_size(one: Evidence, share: float = 1.0) -> float:
     """The white part's size relative to a, without what rounding makes by itself.
 
-    Where fewer than half of the values moved, they moved by whole steps of b's dtype, each with a probability in
-    proportion to its change: the mean step is then the mean change, and a Gaussian's deviation is 1.2533 times that.
+    Where fewer than half of the values moved, they moved by whole steps of b's dtype: `spread` knows how to read those.
     """
     if one.changed < 0.5:
-        return 1.2533 * one.spread * sqrt(share)
+        return one.spread * sqrt(share)
     return sqrt(max(share * one.residual**2 - one.rounding**2, 0.0))
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # spacing would let a step up or down pass, which is all that small noise leaves in bf16.
 NEAREST = 0.52
 FULL = 0.999  # share of a sample that an explanation must give exactly; the rest may be edits and is counted
+APART = 8  # values that differ after a cast; so few or fewer agree with a fitted factor by chance (2^-8)
 FEW = 1 << 14  # values that are tried first;
 HOPEFUL = 0.95  # an explanation that gives fewer of them is not tried on the rest
 Match = Callable[["torch.Tensor", "torch.Tensor", Sequence["torch.Tensor"]], "torch.Tensor"]
@@ -80,10 +81,11 @@ def candidates(rows: Rows) -> Iterator[Explanation]:
     if float(zeros.double().mean()) > 0.005:
         for dtype in ("", rows.b_grain):
             yield found("pruned", "some values set to 0", _pruned_matches(dtype), None, dtype=dtype)
-    for reverse in (False, True):
+    apart = int((cast(a, rows.b_grain) != b).sum())
+    for reverse in (False, True) if apart >= APART else ():
         source, target, dtype = (b, a, rows.a_grain) if reverse else (a, b, rows.b_grain)
         yield from (found(*one[:4], reverse, **one[4]) for one in _scalings(source, target, dtype))
-    if anchors:
+    if anchors and apart >= APART:
         weights = fit_weights(rows)
         yield found("interpolated", weights_text(weights), _interpolation_matches(weights, rows.b_grain),
                     lambda a, anchors: _mix(weights, a, anchors), weights=weights)  # fmt: skip

@@ -15,7 +15,7 @@ import numpy as np
 
 from alice_repro.audit.checkpoints.explanations import FULL, Explanation, Rows, candidates, grains
 from alice_repro.audit.checkpoints.matching import Pair
-from alice_repro.audit.checkpoints.precision import FORMATS, rounding_energy
+from alice_repro.audit.checkpoints.precision import FORMATS, rounding_energy, spacing
 from alice_repro.audit.checkpoints.tensors import Tensor
 from alice_repro.audit.checkpoints.whiteness import spectrum, whiteness
 
@@ -29,6 +29,7 @@ SIDE = 512  # of the square that the rectangle statistic sees
 SPECTRUM_SIDE = 256
 SMALLEST_SIDE = 16  # a matrix narrower than this says nothing about structure
 SMALLEST_SPECTRUM = 24
+GAUSSIAN = 1.2533  # deviation of a normal variable over its mean magnitude: sqrt(pi / 2)
 KEEPS = 0.9  # a formula becomes the base if it leaves at most this share of the energy of b - a
 TRACE = 6.0  # standard errors from which on the residual has something in common with a
 PERMUTATIONS = 32  # for the null of the cosine
@@ -44,7 +45,8 @@ class Evidence:
 
     Of the sample: explanation, detail, reverse, numbers: the formula that gives b from a (a from b); storage: a grid or
     dtype that b was rounded to; residual: |b - base| / |a| where base is "a", or what the best formula gives;
-    rounding: the part of `residual` that rounding b makes by itself; spread: mean |residual| / rms(a); changed: share
+    rounding: the part of `residual` that rounding b makes by itself; spread: deviation of the residual
+    over rms(a), from the size and number of the steps where rounding let few values move; changed: share
     of values with a residual; factor: of a in b by least squares, with its standard error; related_z: of the cosine
     against shuffled rows and columns; z ... remainder_z: see `whiteness`; values, null: singular values.
     """
@@ -247,7 +249,11 @@ def _character(rows: Rows, options: Sequence[Explanation], best: Explanation | N
         found["factor"], found["residual"] = factor, (energy / energy_a) ** 0.5
         found["factor_error"] = (float(((b - factor * a) ** 2).sum()) / energy_a / max(size - 1, 1)) ** 0.5
         found["rounding"] = (_rounding(rows, options, rest, found) / energy_a) ** 0.5
-        found["spread"] = float(rest.abs().mean()) / (energy_a / size) ** 0.5
+        found["changed"] = float((rest != 0).double().mean())
+        on_grid = rows.a_grain == rows.b_grain and found["changed"] < 0.5 and FORMATS[rows.b_grain].bits < 23
+        mean = float(rest.abs().mean())
+        deviation = _thinned(b, rows.b_grain, found["changed"]) if on_grid else mean * GAUSSIAN
+        found["spread"] = deviation / (energy_a / size) ** 0.5
     found["changed"] = float((rest != 0).double().mean())
     if min(a.shape) < SMALLEST_SIDE or energy == 0:
         return found
@@ -271,6 +277,24 @@ def _character(rows: Rows, options: Sequence[Explanation], best: Explanation | N
         found |= {"remainder_z": seen.remainder_z, "side": min(small.shape)}
         found |= {"values": tuple(map(float, seen.values)), "null": tuple(map(float, seen.null))}
     return found
+
+
+def _thinned(b: torch.Tensor, dtype: str, changed: float) -> float:
+    """Deviation of the Gaussian noise that would have moved this share of values, all of which lay on b's grid before.
+
+    A value moves if its noise is more than half a spacing: sum of P(|noise| > spacing / 2) over the values.
+    """
+    import torch
+
+    half = spacing(b, dtype)[b != 0].flatten() / 2
+    if not len(half) or changed <= 0:
+        return 0.0
+    low, high = float(half.min()) / 10, float(half.max()) * 10
+    for _ in range(40):
+        middle = (low * high) ** 0.5
+        share = float(torch.special.erfc(half / (middle * 2**0.5)).mean())
+        low, high = (middle, high) if share < changed else (low, middle)
+    return low
 
 
 def _residual(rows: Rows, options: Sequence[Explanation], best: Explanation | None) -> tuple[str, torch.Tensor]:
