@@ -30,7 +30,8 @@ SPECTRUM_SIDE = 256
 SMALLEST_SIDE = 16  # a matrix narrower than this says nothing about structure
 SMALLEST_SPECTRUM = 24
 GAUSSIAN = 1.2533  # deviation of a normal variable over its mean magnitude: sqrt(pi / 2)
-KEEPS = 0.9  # a formula becomes the base if it leaves at most this share of the energy of b - a
+KEEPS = 0.75  # a formula becomes the base if it leaves at most this share of the energy of b - a; half of that, if
+# it has a factor for each row or column
 TRACE = 6.0  # standard errors from which on the residual has something in common with a
 PERMUTATIONS = 32  # for the null of the cosine
 
@@ -306,7 +307,7 @@ def _residual(rows: Rows, options: Sequence[Explanation], best: Explanation | No
             continue
         other = rows.b - one.predict(rows.a, rows.anchors)
         left = float((other * other).sum())
-        if left < KEEPS * energy:
+        if left < (KEEPS if "each" not in one.detail else KEEPS / 2) * energy:
             name, rest, energy = one.detail, other, left
     return name, rest
 

@@ -8,9 +8,10 @@ from math import sqrt
 from statistics import median
 from typing import Any
 
-from alice_repro.audit.checkpoints.character import THRESHOLDS, UNCHANGED, Character, Thresholds, characterise, pooled
+from alice_repro.audit.checkpoints.character import STRUCTURED, THRESHOLDS, UNCHANGED, Character, Thresholds, characterise, pooled
 from alice_repro.audit.checkpoints.matching import Matching, block_of, kind_of
 from alice_repro.audit.checkpoints.measures import Evidence
+from alice_repro.audit.checkpoints.removed import part_of
 
 DOMINANT = 0.9  # of the changed values: one kind of change is then the verdict, below it is "mixed"
 FEW = 0.03  # of the tensors: so few changed ones, at most three, are edits and no character of the whole
@@ -57,9 +58,9 @@ def judge(evidence: Sequence[Evidence], matching: Matching, limits: Thresholds =
     """Judge a network from its pairs' evidence; `matching` says what has no counterpart."""
     characters = characterise(evidence, limits)
     parts = _parts(characters, evidence)
-    kind = _kind(characters, matching)
-    coverage = _coverage(characters, matching)
     removed = _removed(matching)
+    kind = _kind(characters, removed)
+    coverage = _coverage(characters, matching)
     told = [f"{part.where}: {part.detail}" for part in parts if part.kind not in OUTSIDE]
     summary = "; ".join([*([removed] if removed else []), *told]) or "nothing could be judged"
     return Judgement(
@@ -74,12 +75,13 @@ def judge(evidence: Sequence[Evidence], matching: Matching, limits: Thresholds =
     )
 
 
-def _kind(characters: Sequence[Character], matching: Matching) -> str:
+def _kind(characters: Sequence[Character], removed: str) -> str:
     judged = [one for one in characters if one.kind not in OUTSIDE]
     changed = [one for one in judged if one.kind not in UNCHANGED]
     vectors = len(characters) - len(judged)
+    recognised = "hold only" in removed and "not recognised" not in removed
     if not judged:
-        return "cannot tell"
+        return "pruned" if recognised else "cannot tell"
     few = 0 < len(changed) + vectors <= min(3, max(1, round(FEW * len(characters)))) and len(characters) >= 10
     if few:
         return "edited"
@@ -87,17 +89,25 @@ def _kind(characters: Sequence[Character], matching: Matching) -> str:
         sizes: dict[str, int] = {}
         for one in changed:
             sizes[one.kind] = sizes.get(one.kind, 0) + one.size
-        top = max(sizes, key=lambda kind: sizes[kind])
-        return top if sizes[top] >= DOMINANT * sum(sizes.values()) else "mixed"
-    if vectors and sum(one.size for one in judged) < 0.5 * sum(one.size for one in characters):
-        return "cannot tell"
+        return _of_changed(changed, sizes)
     if vectors:
         return "cannot tell"  # every matrix is as it was; the vectors alone changed, and say nothing about how
     if any(one.rearranged for one in judged):
         return "permuted"
-    if _removed(matching):
+    if removed:
         return "pruned"
     return "cast" if any(one.kind == "cast" for one in judged) else "identical"
+
+
+def _of_changed(changed: Sequence[Character], sizes: dict[str, int]) -> str:
+    """One kind if it dominates; a structured one "+ noise" if nearly everything that changed is noisy; else mixed."""
+    total = sum(sizes.values())
+    top = max(sizes, key=lambda kind: sizes[kind])
+    structured = [kind for kind in STRUCTURED if kind in sizes]
+    noisy = sum(one.size for one in changed if one.noise)
+    if len(structured) == 1 and noisy >= DOMINANT * total and sizes[structured[0]] >= (1 - DOMINANT) * total:
+        return f"{structured[0]} + noise"
+    return top if sizes[top] >= DOMINANT * total else "mixed"
 
 
 def _parts(characters: Sequence[Character], evidence: Sequence[Evidence]) -> list[Part]:
@@ -117,6 +127,8 @@ def _parts(characters: Sequence[Character], evidence: Sequence[Evidence]) -> lis
 def _key(one: Character, seen: Evidence) -> tuple:
     """What tensors must share to be told together."""
     detail = seen.detail if one.kind in ("quantised", "cast") else ""
+    if one.kind == "identical":
+        detail = "bit-identical" if seen.dtype_a == seen.dtype_b else f"equal values, {seen.dtype_b} for {seen.dtype_a}"
     weights = (seen.numbers or {}).get("weights")
     if one.kind == "interpolated" and weights:
         detail = str(tuple(round(w, 2) for w in weights))
@@ -146,7 +158,7 @@ def _words(key: tuple, numbers: dict[str, Any]) -> str:
     kind, rank, detail, reverse, noisy, rearranged, base = key
     span = lambda name: _span(numbers[name]) if name in numbers else "unknown"  # noqa: E731
     words = {
-        "identical": "bit-identical or equal in value",
+        "identical": detail,
         "cast": f"equal after a {detail}",
         "quantised": detail,
         "scaled": f"scaled by {span('factor')}" if "factor" in numbers else "each row or column scaled",
@@ -189,11 +201,10 @@ def _where(members: Sequence[Character], everyone: Sequence[Character]) -> str:
     if blocks and all(name in names for name in inside if block_of(name) in blocks):
         return f"{_ranges(blocks)}{rest}"
     kinds = {kind_of(name) for name in names if block_of(name)}
-    if blocks and all(name in names for name in inside if kind_of(name) in kinds) and len(kinds) <= 12:
-        return f"{', '.join(sorted(kinds))} of every block{rest}"
-    filled = {kind_of(name) for name in names if block_of(name)}
-    if blocks and all(name in names for name in inside if block_of(name) in blocks and kind_of(name) in filled):
-        shown = ", ".join(sorted(filled)[:4]) + (" ..." if len(filled) > 4 else "")
+    shown = ", ".join(sorted(kinds)[:4]) + (f" and {len(kinds) - 4} more" if len(kinds) > 4 else "")
+    if blocks and all(name in names for name in inside if kind_of(name) in kinds):
+        return f"{shown} of every block{rest}"
+    if blocks and all(name in names for name in inside if block_of(name) in blocks and kind_of(name) in kinds):
         return f"{shown} of {_ranges(blocks)}{rest}"
     return f"{len(names)} of {len(everyone)} tensors ({min(names)} ...)" if len(names) > 1 else min(names)
 
@@ -234,8 +245,11 @@ def _removed(matching: Matching) -> str:
     if others:
         found.append(f"{others} tensors of A have no counterpart")
     smaller = [pair for pair in matching.reshaped if pair.b.size < pair.a.size]
-    if smaller:
-        found.append(f"{len(smaller)} tensors are smaller in B than in A (rows or columns removed; not compared)")
+    parts = [part for pair in smaller if (part := part_of(pair))]
+    for part in sorted(set(parts)):
+        found.append(f"{parts.count(part)} tensors hold only some {part} of A's")
+    if len(smaller) > len(parts):
+        found.append(f"{len(smaller) - len(parts)} tensors are smaller in B than in A, and not recognised as a part of it")
     return ", ".join(found)
 
 
