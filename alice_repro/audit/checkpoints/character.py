@@ -8,6 +8,7 @@ otherwise it is "cannot tell".
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import sqrt
@@ -34,6 +35,7 @@ class Thresholds:
     related: float = 6.0  # z of the correlation with a: under it nothing is in common
     apart: float = 0.5  # relative change from which on a lack of correlation means "unrelated"
     local: float = 0.5  # of the rows (columns) that as many scattered changes would touch: edited in places
+    many: float = 4.0  # times as many tensors: then the few that could be either are taken for the same
     tiny: float = 0.001  # share of values that differ: edited, if the rest is explained
 
 
@@ -206,15 +208,18 @@ def _white(one: Evidence, power: float, limits: Thresholds) -> Character:
 
 def _agreed(found: list[Character], evidence: Sequence[Evidence], limits: Thresholds) -> list[Character]:
     """A few odd ones among many follow the many: a single outlier may look like a cliff, noise may hide a cliff."""
-    low = sum(one.kind == "low-rank" for one in found)
-    trained = sum(one.kind == "training-like" for one in found)
+    ranks = Counter(one.rank for one in found if one.kind == "low-rank")
+    low, trained = ranks.total(), sum(one.kind == "training-like" for one in found)
+    usual = ranks.most_common(1)[0][0] if ranks else 0
     for i, (one, seen) in enumerate(zip(found, evidence, strict=True)):
         hidden = seen.floor is not None and seen.floor >= limits.noise_floor
-        if one.kind == "low-rank" and one.rank <= 3 and hidden and trained > 4 * low:
+        if one.kind == "low-rank" and one.rank <= 3 and hidden and trained > limits.many * low:
             detail = one.detail.replace(f"rank {one.rank}", "structured change", 1)
             found[i] = replace(one, kind="training-like", rank=None, detail=detail, certain=False)
-        elif one.kind == "training-like" and hidden and low > 4 * trained:
-            found[i] = replace(one, kind="low-rank", detail=f"{one.detail}; its rank is hidden", certain=False)
+        elif one.kind == "training-like" and low > trained and abs((seen.outliers or 0) - usual) <= usual / 5:
+            found[i] = replace(one, kind="low-rank", rank=usual, detail=f"{one.detail}; about rank {usual}", certain=False)
+        elif one.kind == "training-like" and hidden and low > limits.many * trained:
+            found[i] = replace(one, kind="low-rank", rank=usual, detail=f"{one.detail}; its rank is hidden", certain=False)
     return found
 
 

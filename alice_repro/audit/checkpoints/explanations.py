@@ -71,6 +71,8 @@ def candidates(rows: Rows) -> Iterator[Explanation]:
         return Explanation(kind, detail, share, matches, predict, reverse, numbers)
 
     yield found("identical", "bit-identical", lambda a, b, _: a == b, lambda a, _: a)
+    if bool((a == b).all()):
+        return
     for reverse in (False, True):
         source, target = (rows.b_grain, rows.a_grain) if reverse else (rows.a_grain, rows.b_grain)
         for dtype in CASTS:
@@ -97,6 +99,21 @@ def candidates(rows: Rows) -> Iterator[Explanation]:
                 yield found("quantised", f"rounded to {grid.label}, and back",
                             lambda a, b, _, grid=grid, dtype=dtype: grid.nearest(a, b, dtype), None, reverse)  # fmt: skip
                 yield Explanation("stored", grid.label, 0.0, lambda a, b, _: a == b, None, reverse, {"grid": grid})
+
+
+def bases(rows: Rows) -> Iterator[Explanation]:
+    """Formulas with values of their own, to be taken away from b before what is left is looked at."""
+    for dtype in CASTS:
+        if _coarser(dtype, rows.a_grain) and not _coarser(rows.b_grain, dtype):
+            yield Explanation("cast", f"cast to {FORMATS[dtype].label}", 0.0, _cast_matches(dtype),
+                              lambda a, _, dtype=dtype: cast(a, dtype))  # fmt: skip
+    for kind, detail, matches, predict, numbers in _scalings(rows.a, rows.b, rows.b_grain):
+        if predict:
+            yield Explanation(kind, detail, 0.0, matches, predict, False, numbers)
+    if rows.anchors:
+        weights = fit_weights(rows)
+        yield Explanation("interpolated", weights_text(weights), 0.0, _interpolation_matches(weights, rows.b_grain),
+                          lambda a, anchors: _mix(weights, a, anchors), numbers={"weights": weights})  # fmt: skip
 
 
 def fit_weights(rows: Rows) -> tuple[float, ...]:

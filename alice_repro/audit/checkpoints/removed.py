@@ -6,6 +6,7 @@ import numpy as np
 
 from alice_repro.audit.checkpoints.matching import Pair
 from alice_repro.audit.checkpoints.measures import plane
+from alice_repro.audit.checkpoints.precision import CASTS, cast
 from alice_repro.audit.checkpoints.signatures import as_array, correlations
 
 LOOKED_AT = 24  # rows (columns) of B that are looked for
@@ -23,7 +24,9 @@ def part_of(pair: Pair) -> str | None:
     (rows_a, columns_a), (rows_b, columns_b) = plane(pair.a.shape), plane(pair.b.shape)
     if pair.a.size > LARGEST or rows_b > rows_a or columns_b > columns_a or not pair.b.size:
         return None
-    a = as_array(pair.a.rows(0, pair.a.row_count)).reshape(rows_a, columns_a)
+    stored = pair.a.rows(0, pair.a.row_count)
+    stored = cast(stored.float(), pair.b.dtype) if pair.b.dtype in CASTS else stored
+    a = as_array(stored).reshape(rows_a, columns_a)
     b = as_array(pair.b.rows(0, pair.b.row_count)).reshape(rows_b, columns_b)
     if rows_a == 1 or columns_a == 1:
         return "values" if np.isin(b, a).mean() > ALIKE else None

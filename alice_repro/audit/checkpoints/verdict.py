@@ -245,11 +245,14 @@ def _removed(matching: Matching) -> str:
     if others:
         found.append(f"{others} tensors of A have no counterpart")
     smaller = [pair for pair in matching.reshaped if pair.b.size < pair.a.size]
-    parts = [part for pair in smaller if (part := part_of(pair))]
-    for part in sorted(set(parts)):
-        found.append(f"{parts.count(part)} tensors hold only some {part} of A's")
-    if len(smaller) > len(parts):
-        found.append(f"{len(smaller) - len(parts)} tensors are smaller in B than in A, and not recognised as a part of it")
+    parts = {pair.name: part_of(pair) for pair in smaller}
+    for part in sorted({part for part in parts.values() if part}):
+        found.append(f"{list(parts.values()).count(part)} tensors hold only some {part} of A's")
+    unknown = [pair for pair in smaller if not parts[pair.name]]
+    if unknown:
+        much = sum(pair.b.size for pair in unknown) > (1 - DOMINANT) * sum(pair.b.size for pair in smaller)
+        what = "not recognised as a part of it" if much else "too short to be looked for in it"
+        found.append(f"{len(unknown)} tensors are smaller in B than in A, and {what}")
     return ", ".join(found)
 
 
