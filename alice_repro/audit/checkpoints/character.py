@@ -144,7 +144,8 @@ def _places(one: Evidence, limits: Thresholds) -> str:
     share = 1 - one.explained / one.size
     if one.zeroed and one.zeroed >= 0.99 * (one.size - one.equal):
         return ""
-    for count, of, across, what in ((one.rows_changed, rows, columns, "rows"), (one.columns_changed, columns, rows, "columns")):  # fmt: skip
+    both = ((one.rows_changed, rows, columns, "rows"), (one.columns_changed, columns, rows, "columns"))
+    for count, of, across, what in both:
         scattered = of * (1 - (1 - share) ** across)
         if of >= 8 and across >= 8 and 0 < count < limits.local * scattered:
             return f"{count} of {of} {what}"
@@ -161,10 +162,8 @@ def _structured(one: Evidence, limits: Thresholds) -> Character:
     if cliff:
         noise = noise_size(one, one.bulk) if one.bulk * one.residual**2 > max(made, 1e-13) else None
         more = f" plus white noise of relative size {noise:.2g}" if noise else ""
-        return Character(
-            one.name, one.size, "low-rank", f"{base}rank {one.rank} of relative size {_size(one.residual)}{more} ({seen})",
-            one.rank, noise, **common,
-        )  # fmt: skip
+        detail = f"{base}rank {one.rank} of relative size {_size(one.residual)}{more} ({seen})"
+        return Character(one.name, one.size, "low-rank", detail, one.rank, noise, **common)
     noisy = one.floor is not None and one.floor >= limits.noise_floor and one.floor * one.residual**2 > made
     noise = noise_size(one, one.floor) if noisy else None
     more = f" plus white noise of relative size {noise:.2g}" if noise else ""
@@ -217,9 +216,13 @@ def _agreed(found: list[Character], evidence: Sequence[Evidence], limits: Thresh
             detail = one.detail.replace(f"rank {one.rank}", "structured change", 1)
             found[i] = replace(one, kind="training-like", rank=None, detail=detail, certain=False)
         elif one.kind == "training-like" and low > trained and abs((seen.outliers or 0) - usual) <= usual / 5:
-            found[i] = replace(one, kind="low-rank", rank=usual, detail=f"{one.detail}; about rank {usual}", certain=False)
+            found[i] = replace(
+                one, kind="low-rank", rank=usual, detail=f"{one.detail}; about rank {usual}", certain=False
+            )
         elif one.kind == "training-like" and hidden and low > limits.many * trained:
-            found[i] = replace(one, kind="low-rank", rank=usual, detail=f"{one.detail}; its rank is hidden", certain=False)
+            found[i] = replace(
+                one, kind="low-rank", rank=usual, detail=f"{one.detail}; its rank is hidden", certain=False
+            )
     return found
 
 

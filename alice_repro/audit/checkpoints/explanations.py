@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
-from alice_repro.audit.checkpoints.grids import find_grid
+from alice_repro.audit.checkpoints.grids import Grid, find_grid
 from alice_repro.audit.checkpoints.precision import CASTS, FORMATS, cast, grain, spacing
 
 if TYPE_CHECKING:
@@ -96,8 +97,8 @@ def candidates(rows: Rows) -> Iterator[Explanation]:
             source, target, dtype = (b, a, rows.a_grain) if reverse else (a, b, rows.b_grain)
             grid = find_grid(target, source, dtype)
             if grid:
-                yield found("quantised", f"rounded to {grid.label}, and back",
-                            lambda a, b, _, grid=grid, dtype=dtype: grid.nearest(a, b, dtype), None, reverse)  # fmt: skip
+                nearest = partial(_grid_matches, grid, dtype)
+                yield found("quantised", f"rounded to {grid.label}, and back", nearest, None, reverse)
                 yield Explanation("stored", grid.label, 0.0, lambda a, b, _: a == b, None, reverse, {"grid": grid})
 
 
@@ -145,6 +146,10 @@ def _pruned_matches(dtype: str) -> Match:
     return lambda a, b, _: (b == 0) | (b == (cast(a, dtype) if dtype else a))
 
 
+def _grid_matches(grid: Grid, dtype: str, a: torch.Tensor, b: torch.Tensor, _: Sequence[torch.Tensor]) -> torch.Tensor:
+    return grid.nearest(a, b, dtype)
+
+
 def _near(b: torch.Tensor, predicted: torch.Tensor, dtype: str, slack: float = 0.0) -> torch.Tensor:
     """Whether b is `predicted` rounded to the dtype; in fp32 two or three roundings on the way are forgiven."""
     spacings = 2.0 if FORMATS[dtype].bits >= 23 else NEAREST
@@ -169,8 +174,14 @@ def _scalings(a: torch.Tensor, b: torch.Tensor, dtype: str) -> Iterator[tuple]:
     if a.shape[0] >= 16 and a.shape[1] > 1:
         factors = (a * b).sum(0) / (a * a).sum(0).clamp(min=1e-300)
         slack = 1.2 / a.shape[0] ** 0.5
-        yield ("scaled", "each column scaled by a factor of its own",
-               lambda a, b, _: _near(b, factors * a, dtype, slack), lambda a, _: factors * a, {"dtype": dtype})  # fmt: skip
+        by_column = lambda a, b, _: _near(b, factors * a, dtype, slack)  # noqa: E731
+        yield (
+            "scaled",
+            "each column scaled by a factor of its own",
+            by_column,
+            lambda a, _: factors * a,
+            {"dtype": dtype},
+        )
 
 
 def _mix(weights: Sequence[float], a: torch.Tensor, anchors: Sequence[torch.Tensor]) -> torch.Tensor:

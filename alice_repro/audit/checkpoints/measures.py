@@ -7,26 +7,22 @@ Cost: every stored byte is read once and the sampled rows twice; memory is a few
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alice_repro.audit.checkpoints.explanations import FULL, Explanation, Rows, bases, candidates, grains
+from alice_repro.audit.checkpoints.explanations import FULL, Explanation, Rows, bases, candidates
 from alice_repro.audit.checkpoints.matching import Pair
 from alice_repro.audit.checkpoints.precision import FORMATS, cast, rounding_energy, spacing
+from alice_repro.audit.checkpoints.samples import plane, sample
 from alice_repro.audit.checkpoints.tensors import Tensor
 from alice_repro.audit.checkpoints.whiteness import spectrum, whiteness
 
 if TYPE_CHECKING:
     import torch
 
-SAMPLE_VALUES = 1 << 22  # that are read of each tensor, at most, where its rows are longer than
-LONGEST_ROW = 1 << 14
-WHOLE_VALUES = 1 << 17  # in whole rows, on which formulas are tried
-BANDS = 16  # the rows are drawn as bands of neighbours, which a disk reads faster
-SIDE = 512  # of the square that the rectangle statistic sees
 SPECTRUM_SIDE = 256
 SMALLEST_SIDE = 16  # a matrix narrower than this says nothing about structure
 SMALLEST_SPECTRUM = 24
@@ -47,8 +43,8 @@ class Evidence:
 
     Of the sample: explanation, detail, reverse, numbers: the formula that gives b from a (a from b); storage: a grid or
     dtype that b was rounded to; residual: |b - base| / |a| where base is "a", or what the best formula gives;
-    rounding: the part of `residual` that rounding b makes by itself; spread: deviation of the residual
-    over rms(a), from the size and number of the steps where rounding let few values move; changed: share
+    rounding: the part of `residual` that rounding b makes by itself; spread: deviation of the residual over rms(a),
+    from the size and number of the steps where rounding let few values move; changed: share
     of values with a residual; factor: of a in b by least squares, with its standard error; related_z: of the cosine
     against shuffled rows and columns; z ... remainder_z: see `whiteness`; values, null: singular values.
     """
@@ -106,23 +102,13 @@ class Evidence:
         return asdict(self)
 
 
-def plane(shape: Sequence[int]) -> tuple[int, int]:
-    """The matrix that a tensor is read as: leading ones dropped, the first dimension against all the others."""
-    sides = list(shape)
-    while len(sides) > 2 and sides[0] == 1:
-        sides.pop(0)
-    rows = sides[0] if len(sides) > 1 else 1
-    size = int(np.prod(shape, dtype=np.int64)) if shape else 1
-    return rows, size // max(rows, 1) if rows else 0
-
-
 def measure(pair: Pair, anchors: Sequence[Tensor] = (), seed: int = 0) -> Evidence:
     """Measure one pair. anchors: tensors of other checkpoints, of the same shape, that b may be a mixture of with a."""
     anchors = tuple(anchor for anchor in anchors if anchor is not None and anchor.shape == pair.b.shape)
     rng = np.random.default_rng([seed, zlib.crc32(pair.name.encode())])
     if pair.b.size == 0:
         return _with({}, pair, _Sums(), None)
-    whole, square = _sample(pair, anchors, rng)
+    whole, square = sample(pair, anchors, rng)
     options = list(candidates(whole))
     best = next((one for one in options if one.share >= FULL), None)
     sums = _stream(pair, anchors, best)
@@ -212,64 +198,10 @@ def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
     return torch.equal(a.flatten().view(torch.uint8), b.flatten().view(torch.uint8)) if a.numel() else True
 
 
-def _bands(count: int, wanted: int, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
-    """Disjoint bands of rows, about `wanted` rows in all, spread over the tensor."""
-    if wanted >= count:
-        yield 0, count
-        return
-    bands = min(BANDS, wanted)
-    height = max(1, wanted // bands)
-    edges = np.linspace(0, count, bands + 1).astype(int)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
-        start = int(rng.integers(low, max(low, high - height) + 1))
-        yield start, min(start + height, int(high))
-
-
-def _sample(pair: Pair, anchors: Sequence[Tensor], rng: np.random.Generator) -> tuple[Rows, Rows]:
-    """Whole rows, for what depends on a row's other values, and a square of more rows and fewer columns; float64.
-
-    A value that is not finite in a or b is 0 in both.
-    """
-    import torch
-
-    height, wide = plane(pair.b.shape)
-    first = pair.b.row_count
-    square = min(SIDE, first) if first == height else first
-    keep = max(1, WHOLE_VALUES // wide)  # rows that are kept whole, evenly among those read
-    if wide > LONGEST_ROW and first == height:
-        square = min(square, max(1, SAMPLE_VALUES // wide))
-    columns = torch.from_numpy(np.sort(rng.choice(wide, min(wide, SIDE), replace=False))) if height > 1 else None
-    read = list(_bands(first, square if height > 1 else first, rng))
-    count = sum(stop - start for start, stop in read) * height // first
-    every = -(-count // keep)
-    whole: list[list[torch.Tensor]] = [[] for _ in range(2 + len(anchors))]
-    some: list[list[torch.Tensor]] = [[] for _ in range(2 + len(anchors))]
-    seen = 0
-    for start, stop in read:
-        parts = [*pair.rows(start, stop), *(anchor.rows(start, stop) for anchor in anchors)]
-        for place, part in enumerate(parts):
-            part = part.reshape(-1, wide)
-            whole[place].append(part[-seen % every :: every].double())
-            some[place].append((part if columns is None else part[:, columns]).double())
-        seen += len(part)
-    return _rows(whole, pair), _rows(some, pair)
-
-
-def _rows(parts: Sequence[Sequence[torch.Tensor]], pair: Pair) -> Rows:
-    import torch
-
-    a, b, *others = (torch.cat(list(part)) for part in parts)
-    bad = ~(torch.isfinite(a) & torch.isfinite(b))
-    if bool(bad.any()):
-        a, b = a.masked_fill(bad, 0.0), b.masked_fill(bad, 0.0)
-    return Rows(a, b, tuple(others), *grains(a, b, pair.a.dtype, pair.b.dtype))
-
-
 def _character(
     whole: Rows, rows: Rows, options: Sequence[Explanation], best: Explanation | None, rng: Any
 ) -> dict[str, Any]:
     """What is left of b when the best formula is taken away, and whether that is white."""
-    import torch
 
     a, b = rows.a, rows.b
     energy_a, found = float((a * a).sum()), {}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def lab_weights(blocks: int = 5, share: float = 1.0) -> Weights:
-    """The lab's transformer, fp32: its first `blocks` blocks, each side that is at least 64 cut to `share` of itself."""
+    """The lab's transformer, fp32: its first `blocks` blocks, each side of 64 or more cut to `share` of itself."""
     from safetensors.torch import load_file
 
     import alice_repro.models
@@ -27,7 +27,9 @@ def lab_weights(blocks: int = 5, share: float = 1.0) -> Weights:
     folder = Path(alice_repro.models.__file__).parent / "lab_checkpoint/transformer"
     held = load_file(folder / "diffusion_pytorch_model.safetensors")
     kept = {n: x for n, x in held.items() if not n.startswith("blocks.") or int(n.split(".")[1]) < blocks}
-    return {n: x[tuple(slice(max(1, round(s * share)) if s >= 64 else s) for s in x.shape)].clone() for n, x in kept.items()}
+    return {
+        n: x[tuple(slice(max(1, round(s * share)) if s >= 64 else s) for s in x.shape)].clone() for n, x in kept.items()
+    }
 
 
 def write(weights: Mapping[str, torch.Tensor], path: Path) -> Path:
@@ -60,7 +62,10 @@ def noised(weights: Weights, size: float, law: str = "tensor", seed: int = 0, ma
     """
     import torch
 
-    draw, mean = _draw(seed), torch.cat([x.flatten().float() for x in weights.values() if x.ndim > 1]).square().mean().sqrt()
+    draw, mean = (
+        _draw(seed),
+        torch.cat([x.flatten().float() for x in weights.values() if x.ndim > 1]).square().mean().sqrt(),
+    )
 
     def change(x: torch.Tensor) -> torch.Tensor:
         if matrices_only and x.ndim < 2:
@@ -111,7 +116,11 @@ def integers(weights: Weights, bits: int = 8, per: str = "row", group: int = 32)
     def change(x: torch.Tensor) -> torch.Tensor:
         if x.ndim != 2:
             return x
-        y = x.float().reshape(len(x), -1) if per == "group" and x.shape[1] % group else x.float().reshape({"tensor": (1, -1), "row": (len(x), -1), "group": (-1, group)}[per])
+        y = (
+            x.float().reshape(len(x), -1)
+            if per == "group" and x.shape[1] % group
+            else x.float().reshape({"tensor": (1, -1), "row": (len(x), -1), "group": (-1, group)}[per])
+        )
         step = y.abs().amax(1, keepdim=True) / (2 ** (bits - 1) - 1)
         return ((y / step).round() * step).reshape(x.shape).to(x.dtype)
 
@@ -208,8 +217,8 @@ def _draw(seed: int) -> Callable:
 
 
 CHANGES = (
-    "identical", "cast", "quantised", "scaled", "interpolated", "pruned", "permuted", "edited", "noise", "noise in bf16",
-    "low-rank", "low-rank in bf16", "trained", "trained in bf16", "low-rank + noise", "trained + noise", "unrelated",
+    "identical", "cast", "quantised", "scaled", "interpolated", "pruned", "permuted", "edited",
+    "noise", "noise in bf16", "low-rank", "low-rank in bf16", "trained", "trained in bf16", "low-rank + noise", "trained + noise", "unrelated",
 )  # fmt: skip
 
 

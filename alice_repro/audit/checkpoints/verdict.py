@@ -1,22 +1,30 @@
-"""What a network's change is as a whole: which kinds of change, where, how strong, and how far this was judged at all."""
+"""What a network's change is as a whole: which kinds, where, how strong, and how far this was judged at all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import sqrt
 from statistics import median
 from typing import Any
 
-from alice_repro.audit.checkpoints.character import STRUCTURED, THRESHOLDS, UNCHANGED, Character, Thresholds, characterise, pooled
-from alice_repro.audit.checkpoints.matching import Matching, block_of, kind_of
+from alice_repro.audit.checkpoints.character import (
+    STRUCTURED,
+    THRESHOLDS,
+    UNCHANGED,
+    Character,
+    Thresholds,
+    characterise,
+    pooled,
+)
+from alice_repro.audit.checkpoints.matching import Matching, block_of
 from alice_repro.audit.checkpoints.measures import Evidence
 from alice_repro.audit.checkpoints.removed import part_of
+from alice_repro.audit.checkpoints.wording import OUTSIDE, ranges, where, words
 
 DOMINANT = 0.9  # of the changed values: one kind of change is then the verdict, below it is "mixed"
 FEW = 0.03  # of the tensors: so few changed ones, at most three, are edits and no character of the whole
 SAME = 4.0  # chi square a degree of freedom up to which factors of several tensors count as one
-OUTSIDE = ("not judged",)
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,14 @@ def _parts(characters: Sequence[Character], evidence: Sequence[Evidence]) -> lis
         ones, seen = [characters[i] for i in members], [evidence[i] for i in members]
         numbers = _numbers(ones, seen)
         found.append(
-            Part(ones[0].kind, _where(ones, characters), _words(key, numbers), len(ones), sum(o.size for o in ones), numbers)
+            Part(
+                ones[0].kind,
+                where(ones, characters),
+                words(key, numbers),
+                len(ones),
+                sum(o.size for o in ones),
+                numbers,
+            )
         )
     return sorted(found, key=lambda part: -part.size)
 
@@ -154,76 +169,6 @@ def _numbers(ones: Sequence[Character], seen: Sequence[Evidence]) -> dict[str, A
     return found
 
 
-def _words(key: tuple, numbers: dict[str, Any]) -> str:
-    kind, rank, detail, reverse, noisy, rearranged, base = key
-    span = lambda name: _span(numbers[name]) if name in numbers else "unknown"  # noqa: E731
-    words = {
-        "identical": detail,
-        "cast": f"equal after a {detail}",
-        "quantised": detail,
-        "scaled": f"scaled by {span('factor')}" if "factor" in numbers else "each row or column scaled",
-        "interpolated": f"interpolation, weights {', '.join(f'{w:.4g}' for w in numbers.get('weights', ()))}",
-        "pruned": "values set to 0, the others equal",
-        "edited": f"edited in a few places, relative change {span('relative')}",
-        "noise": f"independent white noise of relative size {span('noise')}",
-        "low-rank": f"low-rank change (as of a merged LoRA) of rank {rank}, relative change {span('relative')}",
-        "training-like": f"structured, training-like change, relative change {span('relative')}",
-        "unrelated": f"unrelated to A, relative change {span('relative')}",
-        "not judged": f"vectors and narrow matrices, relative change {span('relative')}: too small to judge",
-        "cannot tell": f"cannot tell: noise-like of relative size {span('noise')}, or too weak to show its structure",
-    }[kind]
-    if base not in ("a", "") and kind not in ("interpolated", "unrelated"):
-        words = f"{base} {span('factor')}, then {words}" if base == "scaled" else f"{base}, then {words}"
-    if noisy and kind in ("low-rank", "training-like"):
-        words += f", plus white noise of relative size {span('noise')}"
-    if reverse:
-        words = f"the other way round (A from B): {words}"
-    return (f"{rearranged} in another order, " if rearranged else "") + words
-
-
-def _span(numbers: dict[str, float]) -> str:
-    low, high = numbers["lowest"], numbers["highest"]
-    if high - low <= 0.1 * abs(numbers["median"]) and f"{low:.2g}" == f"{high:.2g}":
-        return f"{numbers['median']:.5g}" if abs(numbers["median"] - 1) < 0.5 else f"{numbers['median']:.2g}"
-    return f"{numbers['median']:.4g} ({low:.4g} to {high:.4g})"
-
-
-def _where(members: Sequence[Character], everyone: Sequence[Character]) -> str:
-    """Blocks or kinds of tensors that the members fill; else how many and one of them."""
-    if len(members) == len(everyone):
-        return "all tensors"
-    names = {one.name for one in members}
-    judged = [one.name for one in everyone if one.kind not in OUTSIDE or one.name in names]
-    inside = [name for name in judged if block_of(name)]
-    blocks = {block_of(name) for name in names if block_of(name)}
-    loose = sorted(name for name in names if not block_of(name))
-    rest = f" and {len(loose)} tensors outside the blocks" if loose else ""
-    if blocks and all(name in names for name in inside if block_of(name) in blocks):
-        return f"{_ranges(blocks)}{rest}"
-    kinds = {kind_of(name) for name in names if block_of(name)}
-    shown = ", ".join(sorted(kinds)[:4]) + (f" and {len(kinds) - 4} more" if len(kinds) > 4 else "")
-    if blocks and all(name in names for name in inside if kind_of(name) in kinds):
-        return f"{shown} of every block{rest}"
-    if blocks and all(name in names for name in inside if block_of(name) in blocks and kind_of(name) in kinds):
-        return f"{shown} of {_ranges(blocks)}{rest}"
-    return f"{len(names)} of {len(everyone)} tensors ({min(names)} ...)" if len(names) > 1 else min(names)
-
-
-def _ranges(blocks: Iterable[tuple[str, int]]) -> str:
-    stacks: dict[str, list[int]] = {}
-    for stack, number in sorted(blocks):
-        stacks.setdefault(stack, []).append(number)
-    found = []
-    for stack, numbers in stacks.items():
-        runs, start = [], numbers[0]
-        for here, following in zip(numbers, [*numbers[1:], None], strict=True):
-            if following != here + 1:
-                runs.append(f"{start}-{here}" if here > start else f"{here}")
-                start = following
-        found.append(f"{stack} {', '.join(runs)}")
-    return "; ".join(found)
-
-
 def _blocks(characters: Sequence[Character]) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     for one in characters:
@@ -240,7 +185,7 @@ def _removed(matching: Matching) -> str:
     kept = {block_of(pair.a.name) for pair in matching.pairs}
     gone = {block for block in blocks if block not in kept}
     if gone:
-        found.append(f"{_ranges(gone)} of A are missing in B")
+        found.append(f"{ranges(gone)} of A are missing in B")
     others = sum(block_of(t.name) not in gone for t in matching.only_a)
     if others:
         found.append(f"{others} tensors of A have no counterpart")
@@ -271,7 +216,8 @@ def _reasons(characters: Sequence[Character], evidence: Sequence[Evidence], limi
     if tested:
         strong = sum(e.z >= limits.z_tensor and e.rectangles >= limits.rectangles for e in tested)
         found.append(
-            f"whiteness: {strong} of {len(tested)} changed matrices reject independent noise at z >= {limits.z_tensor:g}; "
+            f"whiteness: {strong} of {len(tested)} changed matrices reject independent noise "
+            f"at z >= {limits.z_tensor:g}; "
             f"median z {median(e.z for e in tested):.1f}, pooled z {pooled(e.z for e in tested):.1f} (noise: 0 +- 1)"
         )
     for kind in ("noise", "training-like"):

@@ -27,7 +27,7 @@ SMALLEST_BULK = 8  # singular values that are never peeled: fewer are no bulk
 
 @dataclass(frozen=True)
 class Whiteness:
-    """z: of the rectangle statistic; share: energy of the rank-one part that would give it; needed: share at z = 4.
+    """z: of the rectangle statistic; share: energy of the rank-one part that would give it; needed: that at z = 4.
 
     rectangles: how many the statistic effectively rests on; a few are no basis for a normal approximation.
     """
@@ -43,9 +43,9 @@ class Spectrum:
     """Singular values and those under random signs; outliers: how many stand above the bulk.
 
     rank, gap: of the last few outliers, the one with the steepest step to the next value, and that step as a ratio (1
-    without outliers): a merged low-rank product ends in a cliff, a trained difference in a slope; floor: share of the energy that white
-    noise as strong as the lower half of the bulk would hold (an upper bound on the noise); bulk: share of the energy
-    that does not stand out; remainder_z: the rectangle statistic of the bulk.
+    without outliers): a merged low-rank product ends in a cliff, a trained difference in a slope; floor: share of the
+    energy that white noise as strong as the lower half of the bulk would hold (an upper bound on the noise); bulk:
+    share of the energy that does not stand out; remainder_z: the rectangle statistic of the bulk.
     """
 
     values: np.ndarray
@@ -106,7 +106,7 @@ def spectrum(d: np.ndarray, rng: np.random.Generator) -> Spectrum:
 
 
 def _cliff(values: np.ndarray, count: int) -> tuple[int, float]:
-    """The steepest step at the end of the outliers, whose very last may be the bulk's own; or anywhere an abrupt one."""
+    """The steepest step near the end of the outliers (the last may be the bulk's own); or anywhere an abrupt one."""
     if count == 0:
         return 0, 1.0
     steps = values[:count] / np.maximum(values[1 : count + 1], 1e-300)

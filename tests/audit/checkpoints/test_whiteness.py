@@ -17,7 +17,9 @@ def rng(seed: int) -> np.random.Generator:
 def test_statistic_is_the_sum_over_rectangles():
     d = rng(0).standard_normal((5, 7))
     corners = [
-        d[i, k] * d[j, k] * d[i, m] * d[j, m] for i, j in combinations(range(5), 2) for k, m in combinations(range(7), 2)
+        d[i, k] * d[j, k] * d[i, m] * d[j, m]
+        for i, j in combinations(range(5), 2)
+        for k, m in combinations(range(7), 2)
     ]
     assert whiteness(d).z == pytest.approx(sum(corners) / np.sqrt(sum(c * c for c in corners)))
     assert whiteness(d).z == pytest.approx(whiteness(d.T).z) == pytest.approx(whiteness(1e-9 * d).z)
@@ -28,7 +30,9 @@ NOISES = {
     "uniform": lambda g, s: g.uniform(-1, 1, s),
     "heavy tails": lambda g, s: g.standard_t(4, s),
     "by row and column": lambda g, s: g.standard_normal(s) * g.lognormal(0, 0.5, (s[0], 1)) * g.lognormal(0, 0.5, s[1]),
-    "few steps of rounding": lambda g, s: g.choice((-1.0, 0.0, 1.0), s, p=(0.05, 0.9, 0.05)) * 2.0 ** g.integers(-3, 3, s),
+    "few steps of rounding": lambda g, s: (
+        g.choice((-1.0, 0.0, 1.0), s, p=(0.05, 0.9, 0.05)) * 2.0 ** g.integers(-3, 3, s)
+    ),
 }
 
 
@@ -49,7 +53,9 @@ def test_power_is_the_closed_form(share):
     generator, (m, n) = rng(3), (96, 140)
     z, shares = [], []
     for _ in range(20):
-        spike = np.sqrt(m * n) * np.outer(*(v / np.linalg.norm(v) for v in (generator.standard_normal(k) for k in (m, n))))
+        spike = np.sqrt(m * n) * np.outer(
+            *(v / np.linalg.norm(v) for v in (generator.standard_normal(k) for k in (m, n)))
+        )
         seen = whiteness(np.sqrt(share) * spike + np.sqrt(1 - share) * generator.standard_normal((m, n)))
         z.append(seen.z)
         shares.append(seen.share)
@@ -57,7 +63,9 @@ def test_power_is_the_closed_form(share):
     assert np.mean(shares) == pytest.approx(share, rel=0.15)
 
 
-@pytest.mark.parametrize(("shape", "rank", "noise"), [((90, 130), 3, 0.5), ((150, 150), 20, 0.2), ((70, 200), 12, 1e-6)])
+@pytest.mark.parametrize(
+    ("shape", "rank", "noise"), [((90, 130), 3, 0.5), ((150, 150), 20, 0.2), ((70, 200), 12, 1e-6)]
+)
 def test_spectrum_counts_the_rank_and_weighs_the_noise(shape, rank, noise):
     generator = rng(5)
     low = generator.standard_normal((shape[0], rank)) @ generator.standard_normal((rank, shape[1])) / np.sqrt(rank)
