@@ -197,7 +197,7 @@ def _by_content(only_a: Mapping[str, Tensor], only_b: Mapping[str, Tensor]) -> l
 
 
 def _by_parents(pairs: Iterable[Pair], only_a: Mapping[str, Tensor], only_b: Mapping[str, Tensor]) -> list[Pair]:
-    """Vectors beside matrices that were matched by content: W.to_q.weight ~ X.q.weight makes W.norm.bias X.norm.bias."""
+    """Vectors beside matrices matched by content: where W.to_q.weight is X.q.weight, W.norm.bias is X.norm.bias."""
     votes: dict[str, Counter[str]] = {}
     done_a, done_b = set(), set()
     for pair in pairs:
