@@ -68,7 +68,7 @@ def save(tmp_path: Path) -> Callable[..., Path]:
     def write(name: str, tensors: Mapping) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({key: value.contiguous() for key, value in tensors.items()}, path)
+        save_file({key: value.clone().contiguous() for key, value in tensors.items()}, path)
         return path
 
     return write

@@ -103,7 +103,7 @@ def test_blocks_that_were_removed(matched, lab, keep, noise):
     assert matching.renumbered == moved and not matching.only_b
     gone = {block_of(t.name)[1] for t in matching.only_a}
     assert gone == set(range(BLOCKS)) - set(keep)
-    assert_near(matching, 1.1 * noise)
+    assert_near(matching, 1.5 * noise)
 
 
 def test_a_block_that_was_copied(matched, lab):
@@ -132,7 +132,7 @@ def test_other_names(matched, lab, noise):
     matching = matched(renamed)
     assert not matching.only_a and not matching.only_b
     assert sum(p.how == "content" for p in matching.pairs) > 130
-    assert_near(matching, 1.1 * noise)
+    assert_near(matching, 1.5 * noise)
 
 
 @pytest.mark.parametrize(("blocks", "noise"), [(range(BLOCKS), 0.0), ([3], 0.0), (range(BLOCKS), 0.1)])
@@ -145,7 +145,7 @@ def test_permuted_heads(matched, lab, blocks, noise):
     assert columns == {f"{a}.to_out.0.weight" for a in attentions}
     assert {block_of(name)[1] for name in rows} == set(blocks)
     # Biases and norms follow unless the noise hides their order; then they are compared as they stand.
-    assert_near(matching, 1.1 * noise if noise == 0 else 0.8)
+    assert_near(matching, 0 if noise == 0 else 0.8)
 
 
 def test_permuted_hidden_units(matched, lab):
