@@ -44,7 +44,7 @@ def by_depth(evidence: Sequence[Evidence]) -> str:
         axes.set_yticks(range(len(kinds)), kinds, fontsize=7)
         step = max(1, len(blocks) // 20)
         axes.set_xticks(range(0, len(blocks), step), blocks[::step])
-        axes.set_xlabel(f"block of {stack}; white: equal")
+        axes.set_xlabel(f"number in {stack}; white: equal")
         axes.set_title("Relative change |b - a| / |a|")
         bar = figure.colorbar(image, ax=axes, pad=0.02)
         bar.ax.yaxis.set_major_formatter(lambda value, _: f"{10**value:.1e}")
@@ -87,7 +87,13 @@ def spectra(evidence: Sequence[Evidence]) -> str:
         figure, grid = plt.subplots(rows, columns, figsize=(7.6, 2.1 * rows), squeeze=False)
         for axes, one in zip(grid.flat, chosen, strict=False):
             axes.plot(np.arange(1, len(one.values) + 1), one.values, color=_SEEN, label="difference")
-            axes.plot(np.arange(1, len(one.null) + 1), one.null, color=_NULL, linestyle="--", label="random signs")
+            axes.plot(
+                np.arange(1, len(one.null) + 1),
+                one.null,
+                color=_NULL,
+                linestyle="--",
+                label="its bulk under random signs",
+            )
             axes.set_xscale("log")
             axes.set_ylim(bottom=0)
             axes.set_title(_short(one.name), fontsize=7.5)
