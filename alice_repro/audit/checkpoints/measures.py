@@ -1,0 +1,335 @@
+"""What is measured of a pair of tensors: sums over every value in one pass, and tests on a seeded sample of rows.
+
+Cost: every stored byte is read once and the sampled rows twice; memory is a few chunks of 16 MB and a sample of at most
+4 million values, whatever the tensor's size. Singular values are taken of at most 256 rows and columns.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alice_repro.audit.checkpoints.explanations import FULL, Explanation, Rows, candidates, grains
+from alice_repro.audit.checkpoints.matching import Pair
+from alice_repro.audit.checkpoints.precision import FORMATS, rounding_energy
+from alice_repro.audit.checkpoints.tensors import Tensor
+from alice_repro.audit.checkpoints.whiteness import spectrum, whiteness
+
+if TYPE_CHECKING:
+    import torch
+
+SAMPLE_VALUES = 1 << 22  # of each tensor, in whole rows
+SAMPLE_ROWS = 512
+BANDS = 16  # the rows are drawn as bands of neighbours, which a disk reads faster
+SIDE = 512  # of the square that the rectangle statistic sees
+SPECTRUM_SIDE = 256
+SMALLEST_SIDE = 16  # a matrix narrower than this says nothing about structure
+SMALLEST_SPECTRUM = 24
+KEEPS = 0.9  # a formula becomes the base if it leaves at most this share of the energy of b - a
+TRACE = 6.0  # standard errors from which on the residual has something in common with a
+PERMUTATIONS = 32  # for the null of the cosine
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Numbers of one pair. Of all values:
+
+    size; equal: same value in both; zeroed: 0 in b and not in a; not_finite: NaN or infinite in either; relative:
+    |b - a| / |a| (None where a is 0); cosine of a and b; explained: values that the explanation gives; rows_changed,
+    columns_changed: with a value that is neither equal nor explained.
+
+    Of the sample: explanation, detail, reverse, numbers: the formula that gives b from a (a from b); storage: a grid or
+    dtype that b was rounded to; residual: |b - base| / |a| where base is "a", or what the best formula gives;
+    rounding: the part of `residual` that rounding b makes by itself; spread: mean |residual| / rms(a); changed: share
+    of values with a residual; factor: of a in b by least squares, with its standard error; related_z: of the cosine
+    against shuffled rows and columns; z ... remainder_z: see `whiteness`; values, null: singular values.
+    """
+
+    name: str
+    how: str
+    shape: tuple[int, ...]
+    dtype_a: str
+    dtype_b: str
+    size: int
+    equal: int
+    zeroed: int
+    not_finite: int
+    relative: float | None
+    energy: float
+    cosine: float | None
+    explained: int
+    rows_changed: int
+    columns_changed: int
+    rearranged: str = ""
+    explanation: str = ""
+    detail: str = ""
+    reverse: bool = False
+    numbers: dict[str, Any] | None = None
+    storage: str = ""
+    base: str = "a"
+    residual: float = 0.0
+    rounding: float = 0.0
+    spread: float = 0.0
+    changed: float = 0.0
+    factor: float | None = None
+    factor_error: float | None = None
+    related_z: float | None = None
+    z: float | None = None
+    share: float | None = None
+    needed: float | None = None
+    rectangles: float = 0.0
+    outliers: int | None = None
+    rank: int | None = None
+    gap: float | None = None
+    floor: float | None = None
+    bulk: float | None = None
+    remainder_z: float | None = None
+    side: int = 0
+    values: tuple[float, ...] = ()
+    null: tuple[float, ...] = ()
+
+    @property
+    def matrix(self) -> bool:
+        """Whether it is wide and high enough for the tests of structure."""
+        return min(plane(self.shape)) >= SMALLEST_SIDE
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return asdict(self)
+
+
+def plane(shape: Sequence[int]) -> tuple[int, int]:
+    """The matrix that a tensor is read as: leading ones dropped, the first dimension against all the others."""
+    sides = list(shape)
+    while len(sides) > 2 and sides[0] == 1:
+        sides.pop(0)
+    rows = sides[0] if len(sides) > 1 else 1
+    size = int(np.prod(shape, dtype=np.int64)) if shape else 1
+    return rows, size // max(rows, 1) if rows else 0
+
+
+def measure(pair: Pair, anchors: Sequence[Tensor] = (), seed: int = 0) -> Evidence:
+    """Measure one pair. anchors: tensors of other checkpoints, of the same shape, that b may be a mixture of with a."""
+    anchors = tuple(anchor for anchor in anchors if anchor is not None and anchor.shape == pair.b.shape)
+    rng = np.random.default_rng([seed, zlib.crc32(pair.name.encode())])
+    if pair.b.size == 0:
+        return _with({}, pair, _Sums(), None)
+    rows = _sample(pair, anchors, rng)
+    options = list(candidates(rows)) if not bool((rows.a == rows.b).all()) else [next(candidates(rows))]
+    best = next((one for one in options if one.share >= FULL), None)
+    sums = _stream(pair, anchors, best)
+    found: dict[str, Any] = {}
+    if best is not None:
+        found |= {"explanation": best.kind, "detail": best.detail, "reverse": best.reverse, "numbers": best.numbers}
+    if best is None or sums.explained < FULL * pair.b.size:
+        found |= _character(rows, options, best, rng)
+    return _with(found, pair, sums, best)
+
+
+@dataclass
+class _Sums:
+    """Running totals over chunks."""
+
+    equal: int = 0
+    zeroed: int = 0
+    not_finite: int = 0
+    explained: int = 0
+    aa: float = 0.0
+    bb: float = 0.0
+    ab: float = 0.0
+    dd: float = 0.0
+    rows: int = 0
+    columns: Any = None
+
+
+def _stream(pair: Pair, anchors: Sequence[Tensor], best: Explanation | None) -> _Sums:
+    import torch
+
+    sums = _Sums()
+    same = best is None or best.kind == "identical"
+    for start, stop in pair.b.chunks():
+        a, b = pair.rows(start, stop)
+        if a.dtype == b.dtype and _same_bits(a, b):
+            a = a.float().flatten()
+            sums.aa += (energy := float(a @ a))
+            sums.ab, sums.bb = sums.ab + energy, sums.bb + energy
+            sums.equal, sums.explained = sums.equal + a.numel(), sums.explained + a.numel()
+            continue
+        wide = plane(pair.b.shape)[1]
+        a, b = a.float().reshape(-1, wide), b.float().reshape(-1, wide)
+        equal = a == b
+        sums.equal += (count := int(equal.sum()))
+        matched = equal
+        if not same:
+            parts = [c.rows(start, stop).double().reshape(-1, wide) for c in anchors]
+            x, y = (b, a) if best.reverse else (a, b)
+            if best.kind not in ("cast", "pruned"):
+                x, y = x.double(), y.double()
+            matched = best.matches(x, y, parts) | equal
+            count = int(matched.sum())
+        sums.explained += count
+        missed = ~matched
+        sums.rows += int(missed.any(1).sum())
+        touched = missed.any(0)
+        sums.columns = touched if sums.columns is None else sums.columns | touched
+        a, b = a.flatten(), b.flatten()
+        d = b - a
+        energy = float(d @ d)
+        if not np.isfinite(energy):
+            sums.not_finite += int((~torch.isfinite(d)).sum())
+            keep = torch.isfinite(d)
+            a, b, d = a[keep], b[keep], d[keep]
+            energy = float(d @ d)
+        sums.dd += energy
+        sums.aa, sums.bb, sums.ab = sums.aa + float(a @ a), sums.bb + float(b @ b), sums.ab + float(a @ b)
+        sums.zeroed += int(((b == 0) & (a != 0)).sum())
+    return sums
+
+
+def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
+    import torch
+
+    return torch.equal(a.flatten().view(torch.uint8), b.flatten().view(torch.uint8)) if a.numel() else True
+
+
+def _bands(count: int, wanted: int, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
+    """Disjoint bands of rows, about `wanted` rows in all, spread over the tensor."""
+    if wanted >= count:
+        yield 0, count
+        return
+    bands = min(BANDS, wanted)
+    height = max(1, wanted // bands)
+    edges = np.linspace(0, count, bands + 1).astype(int)
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        start = int(rng.integers(low, max(low, high - height) + 1))
+        yield start, min(start + height, int(high))
+
+
+def _sample(pair: Pair, anchors: Sequence[Tensor], rng: np.random.Generator) -> Rows:
+    """Whole rows of all the tensors, float64; a value that is not finite in one of them is 0 in all."""
+    import torch
+
+    height, wide = plane(pair.b.shape)
+    first = pair.b.row_count
+    per_row = max(pair.b.size // first, 1)
+    wanted = min(SAMPLE_ROWS if first == height else first, max(1, SAMPLE_VALUES // per_row))
+    if len(pair.b.shape) == 1:
+        wanted = min(first, SAMPLE_VALUES)
+    taken: list[list[torch.Tensor]] = [[] for _ in range(2 + len(anchors))]
+    for start, stop in _bands(first, wanted, rng):
+        for place, part in enumerate(pair.rows(start, stop)):
+            taken[place].append(part.double())
+        for place, anchor in enumerate(anchors, 2):
+            taken[place].append(anchor.rows(start, stop).double())
+    a, b, *others = (torch.cat(parts).reshape((-1, wide) if height > 1 else (1, -1)) for parts in taken)
+    bad = ~(torch.isfinite(a) & torch.isfinite(b))
+    if bool(bad.any()):
+        a, b = a.masked_fill(bad, 0.0), b.masked_fill(bad, 0.0)
+    return Rows(a, b, tuple(others), *grains(a, b, pair.a.dtype, pair.b.dtype))
+
+
+def _character(rows: Rows, options: Sequence[Explanation], best: Explanation | None, rng: Any) -> dict[str, Any]:
+    """What is left of b when the best formula is taken away, and whether that is white."""
+    import torch
+
+    a, b = rows.a, rows.b
+    energy_a, found = float((a * a).sum()), {}
+    size = a.numel()
+    base, rest = _residual(rows, options, best)
+    found["base"] = base
+    energy = float((rest * rest).sum())
+    if energy_a > 0:
+        factor = float((a * b).sum()) / energy_a
+        found["factor"], found["residual"] = factor, (energy / energy_a) ** 0.5
+        found["factor_error"] = (float(((b - factor * a) ** 2).sum()) / energy_a / max(size - 1, 1)) ** 0.5
+        found["rounding"] = (_rounding(rows, options, rest, found) / energy_a) ** 0.5
+        found["spread"] = float(rest.abs().mean()) / (energy_a / size) ** 0.5
+    found["changed"] = float((rest != 0).double().mean())
+    if min(a.shape) < SMALLEST_SIDE or energy == 0:
+        return found
+    chosen = [np.sort(rng.choice(n, min(n, SIDE), replace=False)) for n in a.shape]
+    take = np.ix_(*chosen)
+    d, x, y = (t.numpy()[take] for t in (rest, a, b))
+    found["related_z"] = related(x, y, rng)
+    white = whiteness(d)
+    # A factor too small to be the base leaves a trace of a, which is structured: the whiter of the two counts.
+    common = np.vdot(d, x) / max(np.vdot(x, x), 1e-300)
+    if abs(common) * np.linalg.norm(x) * np.sqrt(d.size) > TRACE * np.linalg.norm(d):
+        without = d - common * x
+        other = whiteness(without)
+        if abs(other.z) < abs(white.z) / 2:
+            white, d = other, without
+    found |= {"z": white.z, "share": white.share, "needed": white.needed, "rectangles": white.rectangles}
+    small = d[:SPECTRUM_SIDE, :SPECTRUM_SIDE]
+    if min(small.shape) >= SMALLEST_SPECTRUM and (small != 0).any():
+        seen = spectrum(small, rng)
+        found |= {"outliers": seen.outliers, "rank": seen.rank, "gap": seen.gap, "floor": seen.floor, "bulk": seen.bulk}
+        found |= {"remainder_z": seen.remainder_z, "side": min(small.shape)}
+        found |= {"values": tuple(map(float, seen.values)), "null": tuple(map(float, seen.null))}
+    return found
+
+
+def _residual(rows: Rows, options: Sequence[Explanation], best: Explanation | None) -> tuple[str, torch.Tensor]:
+    """The formula that comes nearest to b, and b minus it; the formula must take away a good part of b - a."""
+    plain = rows.b - rows.a
+    name, rest, energy = "a", plain, float((plain * plain).sum())
+    for one in options:
+        if one.predict is None or one.reverse or one.kind == "identical":
+            continue
+        other = rows.b - one.predict(rows.a, rows.anchors)
+        left = float((other * other).sum())
+        if left < KEEPS * energy:
+            name, rest, energy = one.detail, other, left
+    return name, rest
+
+
+def _rounding(rows: Rows, options: Sequence[Explanation], rest: torch.Tensor, found: dict[str, Any]) -> float:
+    """Energy that storing b makes of itself: half-way steps of its dtype, or of the integer grid that it lies on."""
+    grids = [one for one in options if one.kind == "stored" and not one.reverse]
+    if grids:
+        found["storage"] = grids[0].detail
+        step = grids[0].numbers["grid"].steps(rows.b)
+        return float((step**2 * (rows.b == rows.b)).sum()) / 12.0
+    if FORMATS[rows.b_grain].bits < 23:
+        found["storage"] = FORMATS[rows.b_grain].label
+    if rows.a_grain == rows.b_grain and float((rest != 0).double().mean()) < 0.5:
+        return float((rest * rest).sum())  # most changes are below half a step: which values move is itself noise
+    return rounding_energy(rows.b, rows.b_grain)
+
+
+def related(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> float:
+    """z of the correlation of two matrices, doubly centred, against rows and columns of one of them shuffled."""
+    x, y = (m - m.mean(0) - m.mean(1, keepdims=True) + m.mean() for m in (x, y))
+    null = [np.vdot(x, y[rng.permutation(len(y))][:, rng.permutation(y.shape[1])]) for _ in range(PERMUTATIONS)]
+    deviation = float(np.sqrt(np.mean(np.square(null))))
+    return float(np.vdot(x, y) / deviation) if deviation > 0 else 0.0
+
+
+def _with(found: dict[str, Any], pair: Pair, sums: _Sums, best: Explanation | None) -> Evidence:
+    numbers = {k: v for k, v in (found.pop("numbers", None) or {}).items() if k in ("factor", "weights", "dtype")}
+    return Evidence(
+        name=pair.name,
+        how=pair.how,
+        shape=tuple(pair.b.shape),
+        dtype_a=pair.a.dtype,
+        dtype_b=pair.b.dtype,
+        size=pair.b.size,
+        equal=sums.equal,
+        zeroed=sums.zeroed,
+        not_finite=sums.not_finite,
+        relative=(sums.dd / sums.aa) ** 0.5 if sums.aa > 0 else (0.0 if sums.dd == 0 else None),
+        energy=sums.aa,
+        cosine=min(sums.ab / (sums.aa * sums.bb) ** 0.5, 1.0) if sums.aa * sums.bb > 0 else None,
+        explained=sums.explained,
+        rows_changed=sums.rows,
+        columns_changed=int(sums.columns.sum()) if sums.columns is not None else 0,
+        rearranged=" and ".join(
+            what for what, order in (("rows", pair.row_order), ("columns", pair.column_order)) if order is not None
+        ),
+        numbers=numbers,
+        **found,
+    )
