@@ -103,7 +103,7 @@ def _row(label: str, a: Path, b: Path, root: Path) -> Row:
         raise RuntimeError(f"the audit left with {done.returncode}:\n{done.stderr}")
     peak = int(done.stderr.rsplit("peak-kib", 1)[1].split()[0]) * 1024
     found = json.loads(next(out.glob("*.json")).read_text())
-    return Row(label, size, read_seconds, seconds, peak, found["networks"][0]["judgement"]["verdict"])
+    return Row(label, size, read_seconds, seconds, peak, found["networks"][0]["judgement"]["kind"])
 
 
 def _generate(a: Path, b: Path, gigabytes: float) -> None:

@@ -16,6 +16,8 @@ from alice_repro.audit.checkpoints.tables import (
     statement_lines,
     statements_table,
     tensors_table,
+    uncertainty_lines,
+    verdict_lines,
 )
 from alice_repro.reporting.render import PAGE_CSS
 
@@ -47,7 +49,9 @@ def render(comparison: Comparison) -> str:
 def _network(one: Compared) -> dict[str, object]:
     return {
         "name": one.name,
-        "judgement": one.judgement,
+        "kind": one.judgement.kind,
+        "lines": verdict_lines(one),
+        "uncertainty": uncertainty_lines(one),
         "note": one.pair.note,
         "matching": matching_line(one),
         "blocks": blocks_table(one).html(),

@@ -17,6 +17,8 @@ from alice_repro.audit.checkpoints.tables import (
     matching_line,
     speed_line,
     statement_lines,
+    uncertainty_lines,
+    verdict_lines,
 )
 
 _WIDE = 160
@@ -45,15 +47,12 @@ def print_comparison(
 
 
 def _network(console: Console, one: Compared) -> None:
-    judgement = one.judgement
-    console.print(Text.assemble("\n", (f"{one.name}: ", "bold"), (judgement.verdict, "bold cyan")))
-    _lines(console, judgement.reasons)
+    console.print(Text.assemble("\n", (f"{one.name}: ", "bold"), (one.judgement.kind, "bold cyan")))
+    _lines(console, verdict_lines(one))
     if one.pair.note:
         _lines(console, [one.pair.note])
     _lines(console, [matching_line(one)])
-    if judgement.uncertainty:
-        console.print(Text("What is not certain", "bold"))
-        _lines(console, judgement.uncertainty)
+    _lines(console, uncertainty_lines(one))
     if one.evidence:
         console.print(Padding(_table(one), (0, 0, 0, 2)))
 

@@ -51,7 +51,7 @@ def block_groups(one: Compared) -> list[tuple[str, str, list[Evidence]]]:
     groups: list[tuple[str, int, int, str, list[Evidence]]] = []
     for block in sorted(key for key in by_block if key):
         stack, index = block
-        verdict = one.judgement.blocks.get(f"{stack}.{index}", "")
+        verdict = _kinds(one, f"{stack}.{index}")
         if groups and groups[-1][0] == stack and groups[-1][2] == index - 1 and groups[-1][3] == verdict:
             _, first, _, _, members = groups.pop()
             groups.append((stack, first, index, verdict, members + by_block[block]))
@@ -62,8 +62,24 @@ def block_groups(one: Compared) -> list[tuple[str, str, list[Evidence]]]:
         for stack, first, last, verdict, members in groups
     ]
     if None in by_block:
-        found.append((OUTSIDE, one.judgement.blocks.get("", ""), by_block[None]))
+        found.append((OUTSIDE, _kinds(one, "outside"), by_block[None]))
     return found
+
+
+def verdict_lines(one: Compared) -> list[str]:
+    """Where each kind of change is, then the evidence with its numbers."""
+    parts = [f"{part.where}: {part.detail} ({part.tensors} tensors, {count(part.size)} values)" for part in
+             one.judgement.parts]  # fmt: skip
+    return [*parts, *one.judgement.reasons]
+
+
+def uncertainty_lines(one: Compared) -> list[str]:
+    """The confidence, and the shares of B's values that carry no verdict."""
+    open_shares = {name: part for name, part in one.judgement.coverage.items() if name != "judged" and part > 0}
+    lines = [f"confidence {one.judgement.confidence}"]
+    if open_shares:
+        lines.append("of B's values: " + ", ".join(f"{share(part, 1)} {name}" for name, part in open_shares.items()))
+    return lines
 
 
 def tensors_table(one: Compared) -> Sheet:
@@ -76,7 +92,7 @@ def tensors_table(one: Compared) -> Sheet:
         Head("equal", "equal", number=True),
         Head("relative", "relative change", number=True),
         Head("cosine", "cosine", number=True),
-        Head("explained", "explained by"),
+        Head("character", "what changed"),
         Head("z", "structure, z", number=True),
     )
     rows = tuple(
@@ -88,10 +104,10 @@ def tensors_table(one: Compared) -> Sheet:
             "equal": share(e.equal, e.size),
             "relative": number(e.relative),
             "cosine": "" if e.cosine is None else f"{e.cosine:.6f}",
-            "explained": e.detail or e.explanation,
+            "character": c.kind if c.detail.startswith(c.kind) else f"{c.kind}: {c.detail}",
             "z": "" if e.z is None else f"{e.z:.1f}",
         }
-        for e in one.evidence
+        for e, c in zip(one.evidence, one.judgement.characters, strict=True)
     )
     return Sheet(f"All pairs of tensors: {one.name}", heads, rows)
 
@@ -219,6 +235,12 @@ def count(value: int) -> str:
         if value >= limit:
             return f"{value / limit:.3g} {word}"
     return f"{value:,}"
+
+
+def _kinds(one: Compared, block: str) -> str:
+    """Kinds of change of a block, by how many values they hold: "training-like, not judged"."""
+    kinds = one.judgement.blocks.get(block, {})
+    return ", ".join(sorted(kinds, key=lambda kind: -kinds[kind]))
 
 
 def _difference(comparison) -> str:
