@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -39,12 +40,16 @@ sys.exit(code)
 
 @dataclass(frozen=True)
 class Row:
-    """One pair: bytes of both sides, seconds of a plain read and of the audit, the audit's peak memory in bytes."""
+    """One pair: bytes of both sides, seconds of a plain read and of the audit with its start, of the processors too.
+
+    peak: of the audit's resident memory, in bytes.
+    """
 
     pair: str
     size: int
     read_seconds: float
     audit_seconds: float
+    cpu_seconds: float
     peak: int
     verdict: str
 
@@ -56,6 +61,7 @@ class Row:
             "plain read": f"{self.read_seconds:.1f} s",
             "MB/s": f"{self.size / 1e6 / self.read_seconds:.0f}",
             "audit": f"{self.audit_seconds:.1f} s",
+            "CPU": f"{self.cpu_seconds:.1f} s",
             "MB/s ": f"{self.size / 1e6 / self.audit_seconds:.0f}",
             "audit / read": f"{self.audit_seconds / self.read_seconds:.1f}",
             "peak GiB": f"{self.peak / 2**30:.2f}",
@@ -80,7 +86,7 @@ def bench_checkpoint(gigabytes: float = 2.0, folder: Path | None = None) -> list
             raise UserError(f"{root}: {2.2 * gigabytes:.1f} GB are needed there; name a larger --folder")
         a, b = root / "a", root / "b"
         _generate(a, b, gigabytes)
-        return [_row("identical", a, a, root), _row(f"noise of {NOISE:g}", a, b, root)]
+        return [_row("identical", a, a, root), _row(f"noise {NOISE:g}", a, b, root)]
 
 
 def _row(label: str, a: Path, b: Path, root: Path) -> Row:
@@ -94,16 +100,21 @@ def _row(label: str, a: Path, b: Path, root: Path) -> Row:
         _read(file)
     read_seconds = time.monotonic() - began
     _forget(files)
-    out = root / "audit"
+    out = root / f"audit of {label}"
     command = [sys.executable, "-c", _CHILD, "audit", "checkpoint", str(a), str(b), "--out", str(out)]
-    began = time.monotonic()
+    began, used = time.monotonic(), _cpu_of_children()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    seconds = time.monotonic() - began
+    seconds, used = time.monotonic() - began, _cpu_of_children() - used
     if done.returncode:
         raise RuntimeError(f"the audit left with {done.returncode}:\n{done.stderr}")
     peak = int(done.stderr.rsplit("peak-kib", 1)[1].split()[0]) * 1024
     found = json.loads(next(out.glob("*.json")).read_text())
-    return Row(label, size, read_seconds, seconds, peak, found["networks"][0]["judgement"]["kind"])
+    return Row(label, size, read_seconds, seconds, used, peak, found["networks"][0]["judgement"]["kind"])
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _generate(a: Path, b: Path, gigabytes: float) -> None:
