@@ -8,6 +8,7 @@ otherwise it is "cannot tell".
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import sqrt
@@ -27,13 +28,14 @@ class Thresholds:
     poolable: float = 3.0  # on fewer, it has no place in a pool either
     training_share: float = 0.1  # structure of the lab's trained differences: 0.07 to 0.6, mostly above 0.15
     gap: float = 1.5  # a merged rank-r product ends in a cliff; the lab's trained spectra step by at most 1.25
-    rank_share: float = 1 / 3  # more outliers than this share of the side are no low rank
+    rank_share: float = 1 / 2  # of the side; a higher rank leaves no bulk to stand out of
     noise_floor: float = 0.25  # white share of a trained difference from which on noise is said to be added: those
     # of the lab without noise have 0.00 to 0.08 (nine of ten matrices)
     beyond_rounding: float = 2.0  # times the energy that rounding makes by itself
     related: float = 6.0  # z of the correlation with a: under it nothing is in common
     apart: float = 0.5  # relative change from which on a lack of correlation means "unrelated"
     local: float = 0.5  # of the rows (columns) that as many scattered changes would touch: edited in places
+    many: float = 4.0  # times as many tensors: then the few that could be either are taken for the same
     tiny: float = 0.001  # share of values that differ: edited, if the rest is explained
 
 
@@ -92,11 +94,10 @@ def pooled(z: Iterable[float]) -> float:
 def noise_size(one: Evidence, share: float = 1.0) -> float:
     """The white part's size relative to a, without what rounding makes by itself.
 
-    Where fewer than half of the values moved, they moved by whole steps of b's dtype, each with a probability in
-    proportion to its change: the mean step is then the mean change, and a Gaussian's deviation is 1.2533 times that.
+    Where fewer than half of the values moved, they moved by whole steps of b's dtype: `spread` knows how to read those.
     """
     if one.changed < 0.5:
-        return 1.2533 * one.spread * sqrt(share)
+        return one.spread * sqrt(share)
     return sqrt(max(share * one.residual**2 - one.rounding**2, 0.0))
 
 
@@ -207,15 +208,18 @@ def _white(one: Evidence, power: float, limits: Thresholds) -> Character:
 
 def _agreed(found: list[Character], evidence: Sequence[Evidence], limits: Thresholds) -> list[Character]:
     """A few odd ones among many follow the many: a single outlier may look like a cliff, noise may hide a cliff."""
-    low = sum(one.kind == "low-rank" for one in found)
-    trained = sum(one.kind == "training-like" for one in found)
+    ranks = Counter(one.rank for one in found if one.kind == "low-rank")
+    low, trained = ranks.total(), sum(one.kind == "training-like" for one in found)
+    usual = ranks.most_common(1)[0][0] if ranks else 0
     for i, (one, seen) in enumerate(zip(found, evidence, strict=True)):
         hidden = seen.floor is not None and seen.floor >= limits.noise_floor
-        if one.kind == "low-rank" and one.rank <= 3 and hidden and trained > 4 * low:
+        if one.kind == "low-rank" and one.rank <= 3 and hidden and trained > limits.many * low:
             detail = one.detail.replace(f"rank {one.rank}", "structured change", 1)
             found[i] = replace(one, kind="training-like", rank=None, detail=detail, certain=False)
-        elif one.kind == "training-like" and hidden and low > 4 * trained:
-            found[i] = replace(one, kind="low-rank", detail=f"{one.detail}; its rank is hidden", certain=False)
+        elif one.kind == "training-like" and low > trained and abs((seen.outliers or 0) - usual) <= usual / 5:
+            found[i] = replace(one, kind="low-rank", rank=usual, detail=f"{one.detail}; about rank {usual}", certain=False)
+        elif one.kind == "training-like" and hidden and low > limits.many * trained:
+            found[i] = replace(one, kind="low-rank", rank=usual, detail=f"{one.detail}; its rank is hidden", certain=False)
     return found
 
 

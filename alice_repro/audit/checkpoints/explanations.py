@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # spacing would let a step up or down pass, which is all that small noise leaves in bf16.
 NEAREST = 0.52
 FULL = 0.999  # share of a sample that an explanation must give exactly; the rest may be edits and is counted
+APART = 8  # values that differ after a cast; so few or fewer agree with a fitted factor by chance (2^-8)
 FEW = 1 << 14  # values that are tried first;
 HOPEFUL = 0.95  # an explanation that gives fewer of them is not tried on the rest
 Match = Callable[["torch.Tensor", "torch.Tensor", Sequence["torch.Tensor"]], "torch.Tensor"]
@@ -70,6 +71,8 @@ def candidates(rows: Rows) -> Iterator[Explanation]:
         return Explanation(kind, detail, share, matches, predict, reverse, numbers)
 
     yield found("identical", "bit-identical", lambda a, b, _: a == b, lambda a, _: a)
+    if bool((a == b).all()):
+        return
     for reverse in (False, True):
         source, target = (rows.b_grain, rows.a_grain) if reverse else (rows.a_grain, rows.b_grain)
         for dtype in CASTS:
@@ -80,10 +83,11 @@ def candidates(rows: Rows) -> Iterator[Explanation]:
     if float(zeros.double().mean()) > 0.005:
         for dtype in ("", rows.b_grain):
             yield found("pruned", "some values set to 0", _pruned_matches(dtype), None, dtype=dtype)
-    for reverse in (False, True):
+    apart = int((cast(a, rows.b_grain) != b).sum())
+    for reverse in (False, True) if apart >= APART else ():
         source, target, dtype = (b, a, rows.a_grain) if reverse else (a, b, rows.b_grain)
         yield from (found(*one[:4], reverse, **one[4]) for one in _scalings(source, target, dtype))
-    if anchors:
+    if anchors and apart >= APART:
         weights = fit_weights(rows)
         yield found("interpolated", weights_text(weights), _interpolation_matches(weights, rows.b_grain),
                     lambda a, anchors: _mix(weights, a, anchors), weights=weights)  # fmt: skip
@@ -95,6 +99,21 @@ def candidates(rows: Rows) -> Iterator[Explanation]:
                 yield found("quantised", f"rounded to {grid.label}, and back",
                             lambda a, b, _, grid=grid, dtype=dtype: grid.nearest(a, b, dtype), None, reverse)  # fmt: skip
                 yield Explanation("stored", grid.label, 0.0, lambda a, b, _: a == b, None, reverse, {"grid": grid})
+
+
+def bases(rows: Rows) -> Iterator[Explanation]:
+    """Formulas with values of their own, to be taken away from b before what is left is looked at."""
+    for dtype in CASTS:
+        if _coarser(dtype, rows.a_grain) and not _coarser(rows.b_grain, dtype):
+            yield Explanation("cast", f"cast to {FORMATS[dtype].label}", 0.0, _cast_matches(dtype),
+                              lambda a, _, dtype=dtype: cast(a, dtype))  # fmt: skip
+    for kind, detail, matches, predict, numbers in _scalings(rows.a, rows.b, rows.b_grain):
+        if predict:
+            yield Explanation(kind, detail, 0.0, matches, predict, False, numbers)
+    if rows.anchors:
+        weights = fit_weights(rows)
+        yield Explanation("interpolated", weights_text(weights), 0.0, _interpolation_matches(weights, rows.b_grain),
+                          lambda a, anchors: _mix(weights, a, anchors), numbers={"weights": weights})  # fmt: skip
 
 
 def fit_weights(rows: Rows) -> tuple[float, ...]:

@@ -13,23 +13,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alice_repro.audit.checkpoints.explanations import FULL, Explanation, Rows, candidates, grains
+from alice_repro.audit.checkpoints.explanations import FULL, Explanation, Rows, bases, candidates, grains
 from alice_repro.audit.checkpoints.matching import Pair
-from alice_repro.audit.checkpoints.precision import FORMATS, rounding_energy
+from alice_repro.audit.checkpoints.precision import FORMATS, cast, rounding_energy, spacing
 from alice_repro.audit.checkpoints.tensors import Tensor
 from alice_repro.audit.checkpoints.whiteness import spectrum, whiteness
 
 if TYPE_CHECKING:
     import torch
 
-SAMPLE_VALUES = 1 << 22  # of each tensor, in whole rows
-SAMPLE_ROWS = 512
+SAMPLE_VALUES = 1 << 22  # that are read of each tensor, at most, where its rows are longer than
+LONGEST_ROW = 1 << 14
+WHOLE_VALUES = 1 << 17  # in whole rows, on which formulas are tried
 BANDS = 16  # the rows are drawn as bands of neighbours, which a disk reads faster
 SIDE = 512  # of the square that the rectangle statistic sees
 SPECTRUM_SIDE = 256
 SMALLEST_SIDE = 16  # a matrix narrower than this says nothing about structure
 SMALLEST_SPECTRUM = 24
-KEEPS = 0.9  # a formula becomes the base if it leaves at most this share of the energy of b - a
+GAUSSIAN = 1.2533  # deviation of a normal variable over its mean magnitude: sqrt(pi / 2)
+KEEPS = 0.75  # a formula becomes the base if it leaves at most this share of the energy of b - a; half of that, if
+# it has a factor for each row or column
 TRACE = 6.0  # standard errors from which on the residual has something in common with a
 PERMUTATIONS = 32  # for the null of the cosine
 
@@ -44,7 +47,8 @@ class Evidence:
 
     Of the sample: explanation, detail, reverse, numbers: the formula that gives b from a (a from b); storage: a grid or
     dtype that b was rounded to; residual: |b - base| / |a| where base is "a", or what the best formula gives;
-    rounding: the part of `residual` that rounding b makes by itself; spread: mean |residual| / rms(a); changed: share
+    rounding: the part of `residual` that rounding b makes by itself; spread: deviation of the residual
+    over rms(a), from the size and number of the steps where rounding let few values move; changed: share
     of values with a residual; factor: of a in b by least squares, with its standard error; related_z: of the cosine
     against shuffled rows and columns; z ... remainder_z: see `whiteness`; values, null: singular values.
     """
@@ -118,15 +122,15 @@ def measure(pair: Pair, anchors: Sequence[Tensor] = (), seed: int = 0) -> Eviden
     rng = np.random.default_rng([seed, zlib.crc32(pair.name.encode())])
     if pair.b.size == 0:
         return _with({}, pair, _Sums(), None)
-    rows = _sample(pair, anchors, rng)
-    options = list(candidates(rows)) if not bool((rows.a == rows.b).all()) else [next(candidates(rows))]
+    whole, square = _sample(pair, anchors, rng)
+    options = list(candidates(whole))
     best = next((one for one in options if one.share >= FULL), None)
     sums = _stream(pair, anchors, best)
     found: dict[str, Any] = {}
     if best is not None:
         found |= {"explanation": best.kind, "detail": best.detail, "reverse": best.reverse, "numbers": best.numbers}
     if best is None or sums.explained < FULL * pair.b.size:
-        found |= _character(rows, options, best, rng)
+        found |= _character(whole, square, options, best, rng)
     return _with(found, pair, sums, best)
 
 
@@ -165,11 +169,7 @@ def _stream(pair: Pair, anchors: Sequence[Tensor], best: Explanation | None) -> 
         sums.equal += (count := int(equal.sum()))
         matched = equal
         if not same:
-            parts = [c.rows(start, stop).double().reshape(-1, wide) for c in anchors]
-            x, y = (b, a) if best.reverse else (a, b)
-            if best.kind not in ("cast", "pruned"):
-                x, y = x.double(), y.double()
-            matched = best.matches(x, y, parts) | equal
+            matched = equal | _matches(best, a, b, [c.rows(start, stop).reshape(-1, wide) for c in anchors])
             count = int(matched.sum())
         sums.explained += count
         missed = ~matched
@@ -188,6 +188,19 @@ def _stream(pair: Pair, anchors: Sequence[Tensor], best: Explanation | None) -> 
         sums.aa, sums.bb, sums.ab = sums.aa + float(a @ a), sums.bb + float(b @ b), sums.ab + float(a @ b)
         sums.zeroed += int(((b == 0) & (a != 0)).sum())
     return sums
+
+
+def _matches(best: Explanation, a: torch.Tensor, b: torch.Tensor, anchors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Where the formula holds. One factor for all is tried in fp32 first, and only what it misses in fp64."""
+    x, y = (b, a) if best.reverse else (a, b)
+    if best.kind in ("cast", "pruned"):
+        return best.matches(x, y, anchors)
+    if "factor" in (best.numbers or {}):
+        matched = cast(x * best.numbers["factor"], best.numbers["dtype"]) == y
+        missed = ~matched
+        matched[missed] = best.matches(x[missed].double(), y[missed].double(), ())
+        return matched
+    return best.matches(x.double(), y.double(), [c.double() for c in anchors])
 
 
 def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
@@ -209,51 +222,72 @@ def _bands(count: int, wanted: int, rng: np.random.Generator) -> Iterator[tuple[
         yield start, min(start + height, int(high))
 
 
-def _sample(pair: Pair, anchors: Sequence[Tensor], rng: np.random.Generator) -> Rows:
-    """Whole rows of all the tensors, float64; a value that is not finite in one of them is 0 in all."""
+def _sample(pair: Pair, anchors: Sequence[Tensor], rng: np.random.Generator) -> tuple[Rows, Rows]:
+    """Whole rows, for what depends on a row's other values, and a square of more rows and fewer columns; float64.
+
+    A value that is not finite in a or b is 0 in both.
+    """
     import torch
 
     height, wide = plane(pair.b.shape)
     first = pair.b.row_count
-    per_row = max(pair.b.size // first, 1)
-    wanted = min(SAMPLE_ROWS if first == height else first, max(1, SAMPLE_VALUES // per_row))
-    if len(pair.b.shape) == 1:
-        wanted = min(first, SAMPLE_VALUES)
-    taken: list[list[torch.Tensor]] = [[] for _ in range(2 + len(anchors))]
-    for start, stop in _bands(first, wanted, rng):
-        for place, part in enumerate(pair.rows(start, stop)):
-            taken[place].append(part.double())
-        for place, anchor in enumerate(anchors, 2):
-            taken[place].append(anchor.rows(start, stop).double())
-    a, b, *others = (torch.cat(parts).reshape((-1, wide) if height > 1 else (1, -1)) for parts in taken)
+    square = min(SIDE, first) if first == height else first
+    keep = max(1, WHOLE_VALUES // wide)  # rows that are kept whole, evenly among those read
+    if wide > LONGEST_ROW and first == height:
+        square = min(square, max(1, SAMPLE_VALUES // wide))
+    columns = torch.from_numpy(np.sort(rng.choice(wide, min(wide, SIDE), replace=False))) if height > 1 else None
+    read = list(_bands(first, square if height > 1 else first, rng))
+    count = sum(stop - start for start, stop in read) * height // first
+    every = -(-count // keep)
+    whole: list[list[torch.Tensor]] = [[] for _ in range(2 + len(anchors))]
+    some: list[list[torch.Tensor]] = [[] for _ in range(2 + len(anchors))]
+    seen = 0
+    for start, stop in read:
+        parts = [*pair.rows(start, stop), *(anchor.rows(start, stop) for anchor in anchors)]
+        for place, part in enumerate(parts):
+            part = part.reshape(-1, wide)
+            whole[place].append(part[-seen % every :: every].double())
+            some[place].append((part if columns is None else part[:, columns]).double())
+        seen += len(part)
+    return _rows(whole, pair), _rows(some, pair)
+
+
+def _rows(parts: Sequence[Sequence[torch.Tensor]], pair: Pair) -> Rows:
+    import torch
+
+    a, b, *others = (torch.cat(list(part)) for part in parts)
     bad = ~(torch.isfinite(a) & torch.isfinite(b))
     if bool(bad.any()):
         a, b = a.masked_fill(bad, 0.0), b.masked_fill(bad, 0.0)
     return Rows(a, b, tuple(others), *grains(a, b, pair.a.dtype, pair.b.dtype))
 
 
-def _character(rows: Rows, options: Sequence[Explanation], best: Explanation | None, rng: Any) -> dict[str, Any]:
+def _character(
+    whole: Rows, rows: Rows, options: Sequence[Explanation], best: Explanation | None, rng: Any
+) -> dict[str, Any]:
     """What is left of b when the best formula is taken away, and whether that is white."""
     import torch
 
     a, b = rows.a, rows.b
     energy_a, found = float((a * a).sum()), {}
     size = a.numel()
-    base, rest = _residual(rows, options, best)
+    base, rest = _residual(rows)
     found["base"] = base
     energy = float((rest * rest).sum())
     if energy_a > 0:
         factor = float((a * b).sum()) / energy_a
         found["factor"], found["residual"] = factor, (energy / energy_a) ** 0.5
         found["factor_error"] = (float(((b - factor * a) ** 2).sum()) / energy_a / max(size - 1, 1)) ** 0.5
-        found["rounding"] = (_rounding(rows, options, rest, found) / energy_a) ** 0.5
-        found["spread"] = float(rest.abs().mean()) / (energy_a / size) ** 0.5
+        found["changed"] = float((rest != 0).double().mean())
+        found["rounding"] = _rounding(whole, options, found) ** 0.5
+        on_grid = rows.a_grain == rows.b_grain and found["changed"] < 0.5 and FORMATS[rows.b_grain].bits < 23
+        mean = float(rest.abs().mean())
+        deviation = _thinned(b, rows.b_grain, found["changed"]) if on_grid else mean * GAUSSIAN
+        found["spread"] = deviation / (energy_a / size) ** 0.5
     found["changed"] = float((rest != 0).double().mean())
     if min(a.shape) < SMALLEST_SIDE or energy == 0:
         return found
-    chosen = [np.sort(rng.choice(n, min(n, SIDE), replace=False)) for n in a.shape]
-    take = np.ix_(*chosen)
-    d, x, y = (t.numpy()[take] for t in (rest, a, b))
+    d, x, y = (t.numpy() for t in (rest, a, b))
     found["related_z"] = related(x, y, rng)
     white = whiteness(d)
     # A factor too small to be the base leaves a trace of a, which is structured: the whiter of the two counts.
@@ -264,7 +298,7 @@ def _character(rows: Rows, options: Sequence[Explanation], best: Explanation | N
         if abs(other.z) < abs(white.z) / 2:
             white, d = other, without
     found |= {"z": white.z, "share": white.share, "needed": white.needed, "rectangles": white.rectangles}
-    small = d[:SPECTRUM_SIDE, :SPECTRUM_SIDE]
+    small = d[:: max(1, len(d) // SPECTRUM_SIDE)][:SPECTRUM_SIDE, :SPECTRUM_SIDE]
     if min(small.shape) >= SMALLEST_SPECTRUM and (small != 0).any():
         seen = spectrum(small, rng)
         found |= {"outliers": seen.outliers, "rank": seen.rank, "gap": seen.gap, "floor": seen.floor, "bulk": seen.bulk}
@@ -273,32 +307,51 @@ def _character(rows: Rows, options: Sequence[Explanation], best: Explanation | N
     return found
 
 
-def _residual(rows: Rows, options: Sequence[Explanation], best: Explanation | None) -> tuple[str, torch.Tensor]:
+def _thinned(b: torch.Tensor, dtype: str, changed: float) -> float:
+    """Deviation of the Gaussian noise that would have moved this share of values, all of which lay on b's grid before.
+
+    A value moves if its noise is more than half a spacing: sum of P(|noise| > spacing / 2) over the values.
+    """
+    import torch
+
+    half = spacing(b, dtype)[b != 0].flatten() / 2
+    if not len(half) or changed <= 0:
+        return 0.0
+    low, high = float(half.min()) / 10, float(half.max()) * 10
+    for _ in range(40):
+        middle = (low * high) ** 0.5
+        share = float(torch.special.erfc(half / (middle * 2**0.5)).mean())
+        low, high = (middle, high) if share < changed else (low, middle)
+    return low
+
+
+def _residual(rows: Rows) -> tuple[str, torch.Tensor]:
     """The formula that comes nearest to b, and b minus it; the formula must take away a good part of b - a."""
-    plain = rows.b - rows.a
-    name, rest, energy = "a", plain, float((plain * plain).sum())
-    for one in options:
-        if one.predict is None or one.reverse or one.kind == "identical":
-            continue
+    rest = rows.b - rows.a
+    name, energy = "a", float((rest * rest).sum())
+    for one in bases(rows):
         other = rows.b - one.predict(rows.a, rows.anchors)
         left = float((other * other).sum())
-        if left < KEEPS * energy:
+        if left < (KEEPS if "each" not in one.detail else KEEPS / 2) * energy:
             name, rest, energy = one.detail, other, left
     return name, rest
 
 
-def _rounding(rows: Rows, options: Sequence[Explanation], rest: torch.Tensor, found: dict[str, Any]) -> float:
-    """Energy that storing b makes of itself: half-way steps of its dtype, or of the integer grid that it lies on."""
+def _rounding(rows: Rows, options: Sequence[Explanation], found: dict[str, Any]) -> float:
+    """Energy that storing b makes of itself over that of a: by its dtype, or by the integer grid that it lies on."""
+    energy = float((rows.a * rows.a).sum())
     grids = [one for one in options if one.kind == "stored" and not one.reverse]
+    if energy == 0:
+        return 0.0
     if grids:
         found["storage"] = grids[0].detail
         step = grids[0].numbers["grid"].steps(rows.b)
-        return float((step**2 * (rows.b == rows.b)).sum()) / 12.0
+        return float((step**2).expand_as(rows.b).sum()) / 12.0 / energy
     if FORMATS[rows.b_grain].bits < 23:
         found["storage"] = FORMATS[rows.b_grain].label
-    if rows.a_grain == rows.b_grain and float((rest != 0).double().mean()) < 0.5:
-        return float((rest * rest).sum())  # most changes are below half a step: which values move is itself noise
-    return rounding_energy(rows.b, rows.b_grain)
+    if rows.a_grain == rows.b_grain and found["changed"] < 0.5:
+        return found["residual"] ** 2  # most changes are below half a step: which values move is itself noise
+    return rounding_energy(rows.b, rows.b_grain) / energy
 
 
 def related(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> float:

@@ -21,6 +21,7 @@ import numpy as np
 
 FLIPS = 3  # sign-flipped copies that give the reference spectrum; its edge fluctuates by well under 5 % at these sizes
 EDGE = 1.05  # a singular value this much above the largest of the flipped copies is outside the bulk
+ABRUPT = 10.0  # a step that no spectrum of noise or training has inside
 SMALLEST_BULK = 8  # singular values that are never peeled: fewer are no bulk
 
 
@@ -105,12 +106,14 @@ def spectrum(d: np.ndarray, rng: np.random.Generator) -> Spectrum:
 
 
 def _cliff(values: np.ndarray, count: int) -> tuple[int, float]:
-    """The steepest step at the end of the outliers; the very last ones may be the bulk's own fluctuation."""
+    """The steepest step at the end of the outliers, whose very last may be the bulk's own; or anywhere an abrupt one."""
     if count == 0:
         return 0, 1.0
-    last = np.arange(max(1, count - 2), count + 1)
-    steps = values[last - 1] / np.maximum(values[last], 1e-300)
-    return int(last[steps.argmax()]), float(min(steps.max(), 1e9))
+    steps = values[:count] / np.maximum(values[1 : count + 1], 1e-300)
+    last = steps.copy()
+    last[: count - max(3, count // 7)] = 0.0
+    at = int(steps.argmax()) if steps.max() >= ABRUPT else int(last.argmax())
+    return at + 1, float(min(steps[at], 1e9))
 
 
 def _flipped(rest: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, float, float]:
