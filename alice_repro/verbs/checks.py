@@ -75,7 +75,7 @@ def bench_checkpoint(gigabytes: float = 2.0, folder: Path | None = None) -> None
     """Time the checkpoint audit on a generated sharded pair, against a plain read of the same files.
 
     Args:
-        gigabytes: of each of the two checkpoints; they are removed afterwards.
+        gigabytes: of both checkpoints together; they are removed afterwards.
         folder: on the disk to measure; the system's temporary folder if not given.
     """
     from alice_repro.workflow.bench_checkpoint import bench_checkpoint as run

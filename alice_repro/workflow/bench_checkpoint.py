@@ -70,10 +70,10 @@ class Row:
 
 
 def bench_checkpoint(gigabytes: float = 2.0, folder: Path | None = None) -> list[Row]:
-    """Audit a checkpoint of so many GB against itself and against a copy with every value changed by noise.
+    """Audit a checkpoint against itself, and against one in which noise has changed (nearly) every value.
 
     Args:
-        gigabytes: of each of the two checkpoints, 10^9 bytes.
+        gigabytes: of both checkpoints together, 10^9 bytes.
         folder: on the disk to measure; the system's temporary folder if not given. Everything is removed afterwards.
 
     Raises:
@@ -82,10 +82,10 @@ def bench_checkpoint(gigabytes: float = 2.0, folder: Path | None = None) -> list
     with tempfile.TemporaryDirectory(dir=folder, prefix="bench-checkpoint-") as name:
         root = Path(name)
         space = os.statvfs(root)
-        if 2.2e9 * gigabytes > space.f_bavail * space.f_frsize:
-            raise UserError(f"{root}: {2.2 * gigabytes:.1f} GB are needed there; name a larger --folder")
+        if 1.1e9 * gigabytes > space.f_bavail * space.f_frsize:
+            raise UserError(f"{root}: {1.1 * gigabytes:.1f} GB are needed there; name a larger --folder")
         a, b = root / "a", root / "b"
-        _generate(a, b, gigabytes)
+        _generate(a, b, gigabytes / 2)
         return [_row("identical", a, a, root), _row(f"noise {NOISE:g}", a, b, root)]
 
 
