@@ -56,7 +56,7 @@ def pair_networks(
             + (f"; --networks keeps only {', '.join(wanted)}" if wanted else "")
         )
     pairs = [NetworkPair(p.a, p.b, p.anchors + _anchors(p, others), p.note) for p in pairs]
-    return pairs, [] if wanted else _alone(a, b, pairs)
+    return pairs, _doubled(a, b) + ([] if wanted else _alone(a, b, pairs))
 
 
 def likeness(a: Network, b: Network) -> float:
@@ -91,6 +91,18 @@ def _experts(a: Checkpoint, b: Checkpoint) -> list[NetworkPair]:
     if len(theirs) == 2 and mine:
         return [NetworkPair(mine[0], other, (), "B has two experts and A one network") for other in theirs]
     return [NetworkPair(mine[0], theirs[0])] if mine and theirs else []
+
+
+def _doubled(a: Checkpoint, b: Checkpoint) -> list[str]:
+    """A note where the two experts of a checkpoint are one network, stored twice."""
+    notes = []
+    for side, checkpoint in (("A", a), ("B", b)):
+        high, low = (checkpoint.networks.get(name) for name in _EXPERTS)
+        if high and low and high.tensors.keys() == low.tensors.keys():
+            both = [(tensor, low.tensors[name]) for name, tensor in high.tensors.items()]
+            if all(x.shape == y.shape and np.array_equal(signature(x), signature(y)) for x, y in both):
+                notes.append(f"{side}'s two experts are equal in all sampled rows: one network, stored twice")
+    return notes
 
 
 def _anchors(pair: NetworkPair, others: Sequence[Checkpoint]) -> tuple[Network, ...]:

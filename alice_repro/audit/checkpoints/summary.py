@@ -22,6 +22,7 @@ from alice_repro.audit.checkpoints.tables import (
 )
 
 _WIDE = 160
+_PARTS = 6  # of the verdict
 _ROWS = 12  # of the table of blocks
 
 
@@ -48,7 +49,7 @@ def print_comparison(
 
 def _network(console: Console, one: Compared) -> None:
     console.print(Text.assemble("\n", (f"{one.name}: ", "bold"), (one.judgement.kind, "bold cyan")))
-    _lines(console, verdict_lines(one))
+    _lines(console, verdict_lines(one, _PARTS))
     if one.pair.note:
         _lines(console, [one.pair.note])
     _lines(console, [matching_line(one)])

@@ -9,6 +9,7 @@ from alice_repro.audit.checkpoints.architecture import HEADS_UNTOLD, WORDS, Arch
 from alice_repro.audit.checkpoints.compare import Compared, Comparison
 from alice_repro.audit.checkpoints.matching import block_of
 from alice_repro.audit.checkpoints.measures import Evidence
+from alice_repro.audit.checkpoints.verdict import Part
 from alice_repro.reporting.render import Head, Sheet
 
 OUTSIDE = "outside of blocks"
@@ -66,11 +67,13 @@ def block_groups(one: Compared) -> list[tuple[str, str, list[Evidence]]]:
     return found
 
 
-def verdict_lines(one: Compared) -> list[str]:
-    """Where each kind of change is, then the evidence with its numbers."""
-    parts = [f"{part.where}: {part.detail} ({part.tensors} tensors, {count(part.size)} values)" for part in
-             one.judgement.parts]  # fmt: skip
-    return [*parts, *one.judgement.reasons]
+def verdict_lines(one: Compared, most: int | None = None) -> list[str]:
+    """Where each kind of change is, the largest first and at most so many, then the evidence with its numbers."""
+    parts = one.judgement.parts
+    lines = [f"{part.where}: {part.detail} ({_extent([part])})" for part in parts[:most]]
+    if most and len(parts) > most:
+        lines.append(f"and {len(parts) - most} smaller parts ({_extent(parts[most:])}): see the page")
+    return [*lines, *one.judgement.reasons]
 
 
 def uncertainty_lines(one: Compared) -> list[str]:
@@ -235,6 +238,11 @@ def count(value: int) -> str:
         if value >= limit:
             return f"{value / limit:.3g} {word}"
     return f"{value:,}"
+
+
+def _extent(parts: Sequence[Part]) -> str:
+    tensors = sum(part.tensors for part in parts)
+    return f"{tensors} tensor{'s' * (tensors != 1)}, {count(sum(part.size for part in parts))} values"
 
 
 def _kinds(one: Compared, block: str) -> str:

@@ -85,3 +85,9 @@ def test_parts_of_one_side_alone_are_noted(tiny_wan, checkpoint, weights):
 def test_nothing_in_common(tiny_wan, checkpoint, weights):
     with pytest.raises(UserError, match="nothing to compare"):
         pair_networks(open_checkpoint(tiny_wan / "vae"), checkpoint("b", weights))
+
+
+def test_experts_that_are_one_network(checkpoint, weights, other_weights):
+    a, b = checkpoint("a", weights, weights), checkpoint("b", weights, other_weights)
+    _, notes = pair_networks(a, b)
+    assert notes == ["A's two experts are equal in all sampled rows: one network, stored twice"]
