@@ -41,7 +41,7 @@ PERMUTATIONS = 32  # for the null of the cosine
 class Evidence:
     """Numbers of one pair. Of all values:
 
-    size; equal: same value in both; zeroed: 0 in b and not in a; not_finite: NaN or infinite in either; relative:
+    size; equal: same value in both; zeroed: how many more are 0 in b than in a; not_finite: NaN or infinite in either; relative:
     |b - a| / |a| (None where a is 0); cosine of a and b; explained: values that the explanation gives; rows_changed,
     columns_changed: with a value that is neither equal nor explained.
 
@@ -166,15 +166,17 @@ def _stream(pair: Pair, anchors: Sequence[Tensor], best: Explanation | None) -> 
         wide = plane(pair.b.shape)[1]
         a, b = a.float().reshape(-1, wide), b.float().reshape(-1, wide)
         equal = a == b
-        sums.equal += (count := int(equal.sum()))
+        sums.equal += (count := int(torch.count_nonzero(equal)))
         matched = equal
         if not same:
             matched = equal | _matches(best, a, b, [c.rows(start, stop).reshape(-1, wide) for c in anchors])
-            count = int(matched.sum())
+            count = int(torch.count_nonzero(matched))
         sums.explained += count
         missed = ~matched
-        sums.rows += int(missed.any(1).sum())
-        touched = missed.any(0)
+        if count < a.numel() // 4:  # edits in places leave more than that alone
+            sums.rows, touched = sums.rows + len(a), torch.ones(wide, dtype=torch.bool)
+        else:
+            sums.rows, touched = sums.rows + int(torch.count_nonzero(missed.any(1))), missed.any(0)
         sums.columns = touched if sums.columns is None else sums.columns | touched
         a, b = a.flatten(), b.flatten()
         d = b - a
@@ -186,7 +188,8 @@ def _stream(pair: Pair, anchors: Sequence[Tensor], best: Explanation | None) -> 
             energy = float(d @ d)
         sums.dd += energy
         sums.aa, sums.bb, sums.ab = sums.aa + float(a @ a), sums.bb + float(b @ b), sums.ab + float(a @ b)
-        sums.zeroed += int(((b == 0) & (a != 0)).sum())
+        zeros = int(torch.count_nonzero(a)) - int(torch.count_nonzero(b))
+        sums.zeroed += max(zeros, 0)
     return sums
 
 

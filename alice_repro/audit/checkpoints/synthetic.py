@@ -161,6 +161,31 @@ def trained(weights: Weights, size: float, steps: int = 60, seed: int = 0) -> We
     return {n: change(x) for n, x in weights.items()}
 
 
+def reordered(weights: Weights, seed: int = 0) -> Weights:
+    """The hidden units of every feed-forward layer in another order: the same function, other files."""
+    import torch
+
+    generator, found, orders = torch.Generator().manual_seed(seed), dict(weights), {}
+    for name, x in weights.items():
+        block, _, part = name.partition(".ffn.net.")
+        if part and block not in orders:
+            hidden = len(weights[f"{block}.ffn.net.0.proj.bias"])
+            orders[block] = torch.randperm(hidden, generator=generator)
+        if part.startswith("0.proj"):
+            found[name] = x[orders[block]]
+        elif part == "2.weight":
+            found[name] = x[:, orders[block]]
+    return found
+
+
+def edited(weights: Weights, level: float) -> Weights:
+    """One row of one matrix moved by a relative size."""
+    name = max(weights, key=lambda n: weights[n].numel())
+    x = weights[name].clone()
+    x[3] += level * x[3].abs().mean()
+    return weights | {name: x}
+
+
 def shuffled(weights: Weights, seed: int = 0) -> Weights:
     """Unrelated weights of the same sizes: every tensor's values in a random order."""
     import torch
@@ -182,24 +207,39 @@ def _draw(seed: int) -> Callable:
     return lambda shape: torch.randn(shape, generator=generator)
 
 
-def bench(kind: str, weights: Weights, level: float, seed: int = 0) -> Weights:
-    """One change by its name in the confusion matrix; level: a relative size, where the kind has one."""
+CHANGES = (
+    "identical", "cast", "quantised", "scaled", "interpolated", "pruned", "permuted", "edited", "noise", "noise in bf16",
+    "low-rank", "low-rank in bf16", "trained", "trained in bf16", "low-rank + noise", "trained + noise", "unrelated",
+)  # fmt: skip
+
+
+def change(kind: str, weights: Weights, level: float, seed: int = 0, rank: int = 8) -> tuple[Weights, Weights | None]:
+    """B made from A = `weights` by one of `CHANGES`, and a third checkpoint C where the kind has one.
+
+    level: relative size of what is added, where something is added; else how far the factor is from 1.
+    """
     import torch
 
+    half, other = torch.bfloat16, noised(shuffled(weights, seed + 7), 0.1, seed=seed)
     makers: dict[str, Callable[[], Weights]] = {
         "identical": lambda: dict(weights),
-        "cast": lambda: cast(weights, torch.bfloat16),
-        "quantised": lambda: integers(weights),
+        "cast": lambda: cast(weights, half if seed % 2 else torch.float16),
+        "quantised": lambda: integers(weights, 8, "row" if seed % 2 else "tensor"),
         "scaled": lambda: scaled(weights, 1 + level),
+        "interpolated": lambda: mixed(weights, other, min(level * 10, 0.5)),
+        "pruned": lambda: pruned(weights, 0.25, rows=bool(seed % 2)),
+        "permuted": lambda: reordered(weights, seed),
+        "edited": lambda: edited(weights, level),
         "noise": lambda: noised(weights, level, seed=seed),
-        "noise, bf16": lambda: cast(noised(weights, level, seed=seed), torch.bfloat16),
-        "low-rank": lambda: lora(weights, 8, level, seed),
-        "low-rank, bf16": lambda: cast(lora(weights, 8, level, seed), torch.bfloat16),
+        "noise in bf16": lambda: cast(noised(weights, level, seed=seed), half),
+        "low-rank": lambda: lora(weights, rank, level, seed),
+        "low-rank in bf16": lambda: cast(lora(weights, rank, level, seed), half),
         "trained": lambda: trained(weights, level, seed=seed),
-        "trained, bf16": lambda: cast(trained(weights, level, seed=seed), torch.bfloat16),
-        "pruned": lambda: pruned(weights, 0.3),
-        "unrelated": lambda: shuffled(weights, seed),
+        "trained in bf16": lambda: cast(trained(weights, level, seed=seed), half),
+        "low-rank + noise": lambda: noised(lora(weights, rank, level, seed), level / 3, seed=seed),
+        "trained + noise": lambda: noised(trained(weights, level, seed=seed), level, seed=seed),
+        "unrelated": lambda: other,
     }
     if kind not in makers:
         raise unknown_name("kind of change", kind, makers)
-    return makers[kind]()
+    return makers[kind](), other if kind == "interpolated" else None

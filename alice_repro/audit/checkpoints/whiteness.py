@@ -126,7 +126,7 @@ def _flipped(rest: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np
         copy *= np.sqrt(energy / max((copy**2).sum(), 1e-300))
         gram = copy @ copy.T
         spectra.append(np.sqrt(np.clip(np.linalg.eigvalsh(gram)[::-1], 0.0, None)))
-        deviations.append(np.sqrt(_rectangles(copy)[1]))
+        deviations.append(np.sqrt(max(_rectangles(copy)[1], 0.0)))
     return np.mean(spectra, 0), float((np.array(spectra) ** 4).sum(1).mean()), float(np.mean(deviations))
 
 
