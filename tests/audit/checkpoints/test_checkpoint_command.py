@@ -90,6 +90,22 @@ def test_bad_input_leaves_with_2_and_writes_nothing(save, weights, tmp_path, cap
     assert not (tmp_path / "out").exists()
 
 
+def test_every_dtype_and_odd_shapes(save, weights, tmp_path):
+    odd = weights | {
+        "steps": torch.tensor(3), "mask": torch.tensor([True, False]), "ids": torch.arange(6).reshape(2, 3),
+        "nothing": torch.zeros(0, 4), "thin": torch.zeros(4, 0), "bytes": torch.arange(9, dtype=torch.uint8),
+        "double": torch.randn(20, 20, dtype=torch.float64), "half": torch.randn(20, 20).half(),
+        "e4m3": torch.randn(20, 20).to(torch.float8_e4m3fn), "e5m2": torch.randn(20, 20).to(torch.float8_e5m2),
+        "short": torch.arange(9, dtype=torch.int16), "scalar": torch.tensor(0.5),
+    }  # fmt: skip
+    changed = odd | {"steps": torch.tensor(4), "mask": torch.tensor([True, True]), "scalar": torch.tensor(0.25)}
+    a, b = save("a.safetensors", odd), save("b.safetensors", changed)
+    assert audit(a, b, "--out", tmp_path / "out") == 0
+    tensors = strict((tmp_path / "out/checkpoint-a-b.json").read_text())["networks"][0]["tensors"]
+    assert {t["name"] for t in tensors} == set(odd) - {"nothing", "thin"}
+    assert {t["name"] for t in tensors if t["equal"] < t["size"]} == {"steps", "mask", "scalar"}
+
+
 def test_partial(save_shards, save, weights, tmp_path, capsys):
     folder = save_shards("b", weights)
     (folder / "diffusion_pytorch_model-00003-of-00003.safetensors").unlink()
