@@ -70,7 +70,8 @@ class Matching:
 def match(a: Network, b: Network) -> Matching:
     """Match two networks' tensors; reads a few rows of each. Memory: about 64 KB a tensor.
 
-    Tensors of A may be in several pairs (a block that was copied); each of B is in one at most.
+    Tensors of A may be in several pairs (a block that was copied); each of B is in one at most. Two without any value
+    are no pair.
     """
     from alice_repro.audit.checkpoints.rearranged import rearranged
 
@@ -82,7 +83,10 @@ def match(a: Network, b: Network) -> Matching:
         if one is None:
             continue
         how = "content" if source != name else "name" if one.stored_name == other.stored_name else "key map"
-        (pairs if one.shape == other.shape else reshaped).append(Pair(name, one, other, how))
+        if one.shape != other.shape:
+            reshaped.append(Pair(name, one, other, how))
+        elif one.size:
+            pairs.append(Pair(name, one, other, how))
         used_a.add(source)
         used_b.add(name)
     only_a = {name: t for name, t in a.tensors.items() if name not in used_a}
@@ -197,7 +201,7 @@ def _by_content(only_a: Mapping[str, Tensor], only_b: Mapping[str, Tensor]) -> l
 
 
 def _by_parents(pairs: Iterable[Pair], only_a: Mapping[str, Tensor], only_b: Mapping[str, Tensor]) -> list[Pair]:
-    """Vectors beside matrices that were matched by content: W.to_q.weight ~ X.q.weight makes W.norm.bias X.norm.bias."""
+    """Vectors beside matrices matched by content: where W.to_q.weight is X.q.weight, W.norm.bias is X.norm.bias."""
     votes: dict[str, Counter[str]] = {}
     done_a, done_b = set(), set()
     for pair in pairs:

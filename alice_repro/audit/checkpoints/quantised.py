@@ -73,7 +73,7 @@ def _notes(named: Mapping[str, Tensor], beside: list[str], unknown: list[str]) -
     scaled: dict[str, int] = {}
     for tensor in named.values():
         if tensor.scale:
-            key = f"{tensor.dtype} with {tensor.scale.convention}'s scales"
+            key = f"{tensor.dtype} with scales in the way of {tensor.scale.convention}"
             scaled[key] = scaled.get(key, 0) + 1
     notes += [f"{count} tensors are {what}, and are read multiplied by them" for what, count in scaled.items()]
     bare = [t for t in named.values() if t.dtype in QUANTISED and t.scale is None]

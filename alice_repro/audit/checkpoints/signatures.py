@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,13 +23,15 @@ def signature(tensor: Tensor) -> np.ndarray:
     """Sampled values (rows, columns) in float32, of at most `ROWS` x `COLUMNS`, spread evenly; each row centred."""
     rows = as_array(tensor.take(sample_rows(tensor)))
     columns = min(COLUMNS, rows.shape[1])
+    if not rows.size:
+        return rows
     chosen = rows[:, (2 * np.arange(columns) + 1) * rows.shape[1] // (2 * columns)]
     return chosen - chosen.mean(1, keepdims=True)
 
 
 def as_array(values) -> np.ndarray:
     """A tensor as a matrix (rows, the rest) in float32; what is not finite counts as 0."""
-    flat = values.float().reshape(len(values), -1).numpy()
+    flat = values.float().reshape(len(values), math.prod(values.shape[1:])).numpy()
     return np.nan_to_num(flat, nan=0.0, posinf=0.0, neginf=0.0)
 
 
