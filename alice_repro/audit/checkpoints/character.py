@@ -35,6 +35,7 @@ class Thresholds:
     related: float = 6.0  # z of the correlation with a: under it nothing is in common
     apart: float = 0.5  # relative change from which on a lack of correlation means "unrelated"
     local: float = 0.5  # of the rows (columns) that as many scattered changes would touch: edited in places
+    noisy: float = 0.5  # of what was trained must have such a floor, or it is the training's own
     many: float = 4.0  # times as many tensors: then the few that could be either are taken for the same
     tiny: float = 0.001  # share of values that differ: edited, if the rest is explained
 
@@ -199,6 +200,8 @@ def _white(one: Evidence, power: float, limits: Thresholds) -> Character:
     noise = noise_size(one)
     common = {"noise": noise, "structure": one.share, "rearranged": one.rearranged}
     scatter = f"white noise of relative size {noise:.2g} (z {one.z or 0:.1f}"
+    if one.base_weights:
+        return Character(one.name, one.size, "interpolated", f"{base}{scatter})", None, **common)
     if power >= limits.z_pool:
         return Character(one.name, one.size, "noise", f"{base}{scatter})", None, **common)
     detail = f"{base}{scatter}), or a change whose structure is too weak to show here (expected z {power:.1f})"
@@ -209,6 +212,10 @@ def _agreed(found: list[Character], evidence: Sequence[Evidence], limits: Thresh
     """A few odd ones among many follow the many: a single outlier may look like a cliff, noise may hide a cliff."""
     ranks = Counter(one.rank for one in found if one.kind == "low-rank")
     low, trained = ranks.total(), sum(one.kind == "training-like" for one in found)
+    doubtful = [one for one in found if one.kind == "training-like"]
+    if sum(one.size for one in doubtful if one.noise) < limits.noisy * sum(one.size for one in doubtful):
+        # A long training fills some matrices' spectra to the floor; noise that was added would be in most of them.
+        found = [replace(one, noise=None) if one.kind == "training-like" else one for one in found]
     usual = ranks.most_common(1)[0][0] if ranks else 0
     for i, (one, seen) in enumerate(zip(found, evidence, strict=True)):
         hidden = seen.floor is not None and seen.floor >= limits.noise_floor

@@ -37,7 +37,7 @@ PERMUTATIONS = 32  # for the null of the cosine
 class Evidence:
     """Numbers of one pair. Of all values:
 
-    size; equal: same value in both; zeroed: how many more are 0 in b than in a; not_finite: NaN or infinite in either; relative:
+    size; equal: same value in both; zeroed: how many more are 0 in b than in a; not_finite: NaN or infinite; relative:
     |b - a| / |a| (None where a is 0); cosine of a and b; explained: values that the explanation gives; rows_changed,
     columns_changed: with a value that is neither equal nor explained.
 
@@ -71,6 +71,7 @@ class Evidence:
     numbers: dict[str, Any] | None = None
     storage: str = ""
     base: str = "a"
+    base_weights: tuple[float, ...] = ()
     residual: float = 0.0
     rounding: float = 0.0
     spread: float = 0.0
@@ -206,8 +207,8 @@ def _character(
     a, b = rows.a, rows.b
     energy_a, found = float((a * a).sum()), {}
     size = a.numel()
-    base, rest = _residual(rows)
-    found["base"] = base
+    base, weights, rest = _residual(rows)
+    found |= {"base": base, "base_weights": tuple(weights)}
     energy = float((rest * rest).sum())
     if energy_a > 0:
         factor = float((a * b).sum()) / energy_a
@@ -260,16 +261,16 @@ def _thinned(b: torch.Tensor, dtype: str, changed: float) -> float:
     return low
 
 
-def _residual(rows: Rows) -> tuple[str, torch.Tensor]:
-    """The formula that comes nearest to b, and b minus it; the formula must take away a good part of b - a."""
+def _residual(rows: Rows) -> tuple[str, Sequence[float], torch.Tensor]:
+    """The formula nearest to b, its weights if it is a mixture, and b minus it; it must take a good part of b - a."""
     rest = rows.b - rows.a
-    name, energy = "a", float((rest * rest).sum())
+    name, weights, energy = "a", (), float((rest * rest).sum())
     for one in bases(rows):
         other = rows.b - one.predict(rows.a, rows.anchors)
         left = float((other * other).sum())
         if left < (KEEPS if "each" not in one.detail else KEEPS / 2) * energy:
-            name, rest, energy = one.detail, other, left
-    return name, rest
+            name, weights, rest, energy = one.detail, one.numbers.get("weights", ()), other, left
+    return name, weights, rest
 
 
 def _rounding(rows: Rows, options: Sequence[Explanation], found: dict[str, Any]) -> float:

@@ -218,7 +218,8 @@ def _draw(seed: int) -> Callable:
 
 CHANGES = (
     "identical", "cast", "quantised", "scaled", "interpolated", "pruned", "permuted", "edited",
-    "noise", "noise in bf16", "low-rank", "low-rank in bf16", "trained", "trained in bf16", "low-rank + noise", "trained + noise", "unrelated",
+    "noise", "noise in bf16", "low-rank", "low-rank in bf16", "trained", "trained in bf16",
+    "low-rank + noise", "trained + noise", "unrelated",
 )  # fmt: skip
 
 

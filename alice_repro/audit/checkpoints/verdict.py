@@ -24,6 +24,7 @@ from alice_repro.audit.checkpoints.wording import OUTSIDE, ranges, where, words
 
 DOMINANT = 0.9  # of the changed values: one kind of change is then the verdict, below it is "mixed"
 FEW = 0.03  # of the tensors: so few changed ones, at most three, are edits and no character of the whole
+WEIGHTS = 0.05  # mixtures whose weights round to the same multiple of this are told together
 SAME = 4.0  # chi square a degree of freedom up to which factors of several tensors count as one
 
 
@@ -111,7 +112,7 @@ def _of_changed(changed: Sequence[Character], sizes: dict[str, int]) -> str:
     """One kind if it dominates; a structured one "+ noise" if nearly everything that changed is noisy; else mixed."""
     total = sum(sizes.values())
     top = max(sizes, key=lambda kind: sizes[kind])
-    structured = [kind for kind in STRUCTURED if kind in sizes]
+    structured = [kind for kind in (*STRUCTURED, "interpolated") if kind in sizes]
     noisy = sum(one.size for one in changed if one.noise)
     if len(structured) == 1 and noisy >= DOMINANT * total and sizes[structured[0]] >= (1 - DOMINANT) * total:
         return f"{structured[0]} + noise"
@@ -144,11 +145,11 @@ def _key(one: Character, seen: Evidence) -> tuple:
     detail = seen.detail if one.kind in ("quantised", "cast") else ""
     if one.kind == "identical":
         detail = "bit-identical" if seen.dtype_a == seen.dtype_b else f"equal values, {seen.dtype_b} for {seen.dtype_a}"
-    weights = (seen.numbers or {}).get("weights")
-    if one.kind == "interpolated" and weights:
-        detail = str(tuple(round(w, 2) for w in weights))
+    base = "mixture" if seen.base_weights else seen.base.split(" by ")[0]
+    if one.kind == "interpolated":
+        detail, base = str(tuple(round(w / WEIGHTS) for w in _weights(seen))), ""
     return (one.kind, one.rank if one.kind == "low-rank" else None, detail, seen.reverse and bool(detail),
-            bool(one.noise) and one.kind != "noise", one.rearranged, seen.base.split(" by ")[0])  # fmt: skip
+            bool(one.noise) and one.kind != "noise", one.rearranged, base)  # fmt: skip
 
 
 def _numbers(ones: Sequence[Character], seen: Sequence[Evidence]) -> dict[str, Any]:
@@ -163,10 +164,14 @@ def _numbers(ones: Sequence[Character], seen: Sequence[Evidence]) -> dict[str, A
         values = sorted(v for v in values if v is not None)
         if values:
             found[name] = {"median": median(values), "lowest": values[0], "highest": values[-1]}
-    weights = [(one.numbers or {}).get("weights") for one in seen]
-    if any(weights):
-        found["weights"] = next(w for w in weights if w)
+    for i, values in enumerate(zip(*filter(None, map(_weights, seen)), strict=True)):
+        found[f"weight {i}"] = {"median": median(values), "lowest": min(values), "highest": max(values)}
     return found
+
+
+def _weights(seen: Evidence) -> tuple[float, ...]:
+    """Of A and the other checkpoints given, where b is a mixture of them."""
+    return tuple((seen.numbers or {}).get("weights") or seen.base_weights)
 
 
 def _blocks(characters: Sequence[Character]) -> dict[str, dict[str, int]]:
@@ -234,7 +239,7 @@ def _reasons(characters: Sequence[Character], evidence: Sequence[Evidence], limi
         chi = sum(((f - mean) / s) ** 2 for f, s in factors) / (len(factors) - 1)
         if abs(mean - 1) * sqrt(weight) > limits.z_tensor and chi < SAME:
             found.append(f"beside the noise, all matrices are scaled by {mean:.6g} +- {1 / sqrt(weight):.1g}")
-    storages = sorted({e.storage for e in evidence if e.storage})
+    storages = sorted({e.storage for e in evidence if e.storage and e.matrix})
     if storages:
         found.append(f"B's values are rounded to {', '.join(storages)}")
     return found

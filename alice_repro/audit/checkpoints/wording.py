@@ -23,7 +23,7 @@ def words(key: tuple, numbers: dict[str, Any]) -> str:
         "cast": f"equal after a {detail}",
         "quantised": detail,
         "scaled": f"scaled by {of('factor')}" if "factor" in numbers else "each row or column scaled",
-        "interpolated": f"interpolation, weights {', '.join(f'{w:.4g}' for w in numbers.get('weights', ()))}",
+        "interpolated": f"mixture, {' + '.join(f'{of(name)} {who}' for name, who in _mixture(numbers))}",
         "pruned": "values set to 0, the others equal",
         "edited": f"edited in a few places, relative change {of('relative')}",
         "noise": f"independent white noise of relative size {of('noise')}",
@@ -33,13 +33,21 @@ def words(key: tuple, numbers: dict[str, Any]) -> str:
         "not judged": f"vectors and narrow matrices, relative change {of('relative')}: too small to judge",
         "cannot tell": f"cannot tell: noise-like of relative size {of('noise')}, or too weak to show its structure",
     }[kind]
-    if base not in ("a", "") and kind not in ("interpolated", "unrelated"):
+    if base == "mixture":
+        base = f"a mixture ({' + '.join(f'{of(name)} {who}' for name, who in _mixture(numbers))})"
+    if base not in ("a", "") and kind != "unrelated":
         said = f"{base} {of('factor')}, then {said}" if base == "scaled" else f"{base}, then {said}"
-    if noisy and kind in ("low-rank", "training-like"):
+    if noisy and kind in ("low-rank", "training-like", "interpolated"):
         said += f", plus white noise of relative size {of('noise')}"
     if reverse:
         said = f"the other way round (A from B): {said}"
     return (f"{rearranged} in another order, " if rearranged else "") + said
+
+
+def _mixture(numbers: dict[str, Any]) -> list[tuple[str, str]]:
+    """Names of the weights in `numbers`, and whose they are: A, then C1, C2 ... or C alone."""
+    count = sum(name.startswith("weight ") for name in numbers)
+    return [(f"weight {i}", "A" if i == 0 else "C" if count == 2 else f"C{i}") for i in range(count)]
 
 
 def span(numbers: dict[str, float]) -> str:
