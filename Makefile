@@ -25,7 +25,7 @@ OPTIONS = --scale $(SCALE) $(foreach pair,$(SET),--set '$(pair)')
 # Another environment that is active in the shell must not leak into this one.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH CONDA_PREFIX PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup test test-slow lint audit plan plan-readme lab lab-teacher reference train interpolation compare-methods bench-methods bench-interpolation bench-sampling bench-evaluate reproduce-table4 reproduce-figure1 smoke vbench-env vbench2-env clean-results
+.PHONY: help setup test test-slow lint audit plan plan-readme lab lab-teacher reference train interpolation compare-methods bench-methods bench-interpolation bench-sampling bench-evaluate bench-checkpoint reproduce-table4 reproduce-figure1 smoke vbench-env vbench2-env clean-results
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -113,6 +113,9 @@ bench-evaluate: $(READY) .vbench/.ready ## time our VBench dimensions against th
 
 bench-sampling: $(READY) ## time the teacher's 50 steps against a student's few, beside the predicted FLOPs
 	$(IN_VENV) alice-repro bench-sampling $(OPTIONS)
+
+bench-checkpoint: $(READY) ## time the audit of a generated pair of checkpoints (2 GB) against a plain read of its files
+	$(IN_VENV) alice-repro bench-checkpoint
 
 reproduce-table4: $(READY) ## train, sample and measure; print Table 4 of Alice with the verdicts
 	$(REPRODUCE) table04 $(OPTIONS)

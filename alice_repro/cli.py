@@ -20,12 +20,17 @@ VERBS: tuple[Callable[..., None], ...] = (
     *planning.VERBS,
 )
 
+TWO_WORDS = {("audit", "checkpoint"): "audit-checkpoint"}
+"""Verbs that may be written as two words, where the first by itself is another verb."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit code: 0, 2 for a user's error, 1 for a fault of the code, 130 when interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    if tuple(words[:2]) in TWO_WORDS:
+        words[:2] = [TWO_WORDS[tuple(words[:2])]]
     try:
         tyro.extras.subcommand_cli_from_dict(
             {verb.__name__.replace("_", "-"): verb for verb in VERBS},

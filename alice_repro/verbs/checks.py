@@ -22,7 +22,8 @@ def audit(
 ) -> None:
     """Check every published number on paper, in seconds: a summary here, a page with all computations in a folder.
 
-    Leaves with 0 whatever is found, unless --fail-on is given.
+    Of files instead of papers: `alice-repro audit checkpoint A B`. Leaves with 0 whatever is found, unless --fail-on is
+    given.
 
     Args:
         papers: alice, avd, dfd; all if none is named.
@@ -35,6 +36,52 @@ def audit(
     from alice_repro.audit.command import run
 
     sys.exit(run(papers, table, json, fail_on, my_table, out))
+
+
+def audit_checkpoint(
+    a: Annotated[Path, tyro.conf.Positional],
+    b: Annotated[Path, tyro.conf.Positional],
+    /,
+    mixture: Annotated[tuple[Path, ...], tyro.conf.arg(name="with", metavar="C ...")] = (),
+    networks: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = (),
+    against: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PAPER ...")] = (),
+    partial: bool = False,
+    json: bool = False,
+    out: Path | None = None,
+    workers: int | None = None,
+) -> None:
+    """Say what checkpoint B is of checkpoint A, tensor by tensor: the same, a cast, noise, a mixture, trained.
+
+    Folders or single safetensors files, in diffusers' layout, Wan's or Alice's own, or under a trainer's names; also
+    written `audit checkpoint A B`. Leaves with 0 whatever is found.
+
+    Args:
+        a: the checkpoint that B is said to come from.
+        b: the checkpoint to be explained.
+        mixture: further checkpoints that B may be a mixture of with A.
+        networks: compare only these (transformer, transformer_2, text_encoder, vae); all that both have if not given.
+        against: compare the architecture only with what these papers and their releases state, and in full.
+        partial: where shards are missing or files are cut, compare what is there.
+        json: print all numbers as JSON instead; nothing is written unless --out is given.
+        out: folder for the page (HTML) and the numbers (JSON); results/audit if not given.
+        workers: tensors measured at a time; the number of processors if not given.
+    """
+    from alice_repro.audit.checkpoints.command import run
+
+    run(a, b, mixture, networks, against, partial, json, out, workers)
+
+
+def bench_checkpoint(gigabytes: float = 2.0, folder: Path | None = None) -> None:
+    """Time the checkpoint audit on a generated sharded pair, against a plain read of the same files.
+
+    Args:
+        gigabytes: of both checkpoints together; they are removed afterwards.
+        folder: on the disk to measure; the system's temporary folder if not given.
+    """
+    from alice_repro.workflow.bench_checkpoint import bench_checkpoint as run
+    from alice_repro.workflow.bench_table import as_text
+
+    print(as_text([row.cells() for row in run(gigabytes, folder)]))
 
 
 def bench_methods(scale: str = "lab", teacher: str = "trained", updates: int = 9) -> None:
@@ -133,6 +180,8 @@ def bench_sampling(
 
 VERBS = (
     audit,
+    audit_checkpoint,
+    bench_checkpoint,
     bench_methods,
     bench_interpolation,
     bench_evaluate,

@@ -1,0 +1,151 @@
+"""Quantised and back: values of one tensor that lie on a grid of a few levels, each the level nearest to the other's.
+
+A symmetric integer grid has the step max|b| / 127 (8 bits) or / 7 (4 bits); an asymmetric one with an integer zero
+point has (max b - min b) / 255 or / 15 and also passes through 0. A scale is shared by a tensor, by a row (an output
+channel), or by a group of neighbours in a row. Scaled fp8 values have at most 8 (e4m3) or 4 (e5m2) different mantissas,
+whatever the scale, because rounding does not depend on the power of two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from alice_repro.audit.checkpoints.precision import FORMATS, spacing
+
+if TYPE_CHECKING:
+    import torch
+
+GROUPS = (32, 64, 128, 256)
+SHARE = 0.999  # of the values that can tell must lie on the grid, and of all values be the nearest level
+TELLING = 64  # values whose own spacing is far below the step; fewer cannot tell a grid from chance (0.26^64)
+SEEN = 1 << 17  # values, in whole rows, on which a grid is looked for
+FINE = 8.0  # "far below": the step is at least so many spacings of the stored dtype
+_STEPS = ((127.0, 8), (128.0, 8), (7.0, 4), (8.0, 4))
+_RANGES = ((255.0, 8), (254.0, 8), (15.0, 4), (14.0, 4))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A grid that values lie on. what: "int8", "int4", "fp8 e4m3", "fp8 e5m2"; per: "tensor", "row", "group of 64".
+
+    divisor: the step is max|b| / divisor, or the range / divisor where `ranged`; step: of a tensor-wide grid.
+    """
+
+    what: str
+    per: str
+    divisor: float = 0.0
+    ranged: bool = False
+    group: int = 0
+    step: float = 0.0
+
+    @property
+    def label(self) -> str:
+        return f"{self.what}, a scale per {self.per}"
+
+    def nearest(self, fine: torch.Tensor, b: torch.Tensor, dtype: str) -> torch.Tensor:
+        """Where b (rows, n) lies on the grid and is the level nearest to `fine`: boolean."""
+        if self.what.startswith("fp8"):
+            bits = 3 if self.what.endswith("e4m3") else 2
+            least = b.abs()[b != 0].min() if bool((b != 0).any()) else 0.0
+            return (fine - b).abs() <= 1.02 * (2.0 ** -(bits + 1) * b.abs() + least / 2) + spacing(b, dtype)
+        step = self.steps(b)
+        error = spacing(b, dtype)
+        off = (b - step * (b / step).round()).abs()
+        on = (off <= _slack(b, step, error, dtype)) | (error * FINE > step)
+        return (on & ((fine - b).abs() <= step * (0.5 + 2.0**-7) + 1.05 * error)) | (fine == b)
+
+    def steps(self, b: torch.Tensor) -> torch.Tensor:
+        """The step at each value of b (rows, n), broadcastable."""
+        import torch
+
+        if self.what.startswith("fp8"):
+            return b.abs() * 2.0 ** -(3 if self.what.endswith("e4m3") else 2)
+        if self.step:
+            return torch.tensor(self.step, dtype=b.dtype)
+        grouped = b.reshape(len(b), -1, self.group or b.shape[1])
+        size = grouped.amax(-1) - grouped.amin(-1) if self.ranged else grouped.abs().amax(-1)
+        step = (size / self.divisor).clamp(min=1e-30)
+        return step.repeat_interleave(grouped.shape[2], 1)
+
+
+def find_grid(b: torch.Tensor, fine: torch.Tensor, dtype: str) -> Grid | None:
+    """The grid that b (rows, n), float64, lies on while `fine` does not; None if there is none.
+
+    dtype: in which b is effectively stored: its rounding loosens the grid.
+    """
+    b, fine = (x[: max(1, SEEN // x.shape[1])] for x in (b, fine))
+    for grid in (*_tensor_grids(b), *_row_grids(b.shape[1])):
+        if all(_on(grid, b[:rows], dtype) for rows in _stages(len(b))) and not _on(grid, fine, dtype):
+            return grid
+    return _fp8_grid(b, fine)
+
+
+def _stages(rows: int) -> tuple[int, ...]:
+    """A few rows first: nearly every grid fails on them."""
+    return (8, rows) if rows > 8 else (rows,)
+
+
+def _on(grid: Grid, b: torch.Tensor, dtype: str) -> bool:
+    step = grid.steps(b)
+    error = spacing(b, dtype)
+    tells = (error * FINE <= step) & (b != 0)
+    if int(tells.sum()) < (TELLING if b.numel() > TELLING * 64 else TELLING // 4):
+        return False
+    off = (b - step * (b / step).round()).abs()
+    levels = float((b.abs() / step).amax())
+    return levels < 300 and float((off <= _slack(b, step, error, dtype))[tells].double().mean()) >= SHARE
+
+
+def _slack(b: torch.Tensor, step: torch.Tensor, error: torch.Tensor, dtype: str) -> torch.Tensor:
+    """How far from its level a value may be: it was rounded, and so was the largest one, from which the step comes."""
+    return 0.55 * error + 1.05 * 2.0 ** -(FORMATS[dtype].bits + 1) * b.abs() + 2e-3 * step
+
+
+def _row_grids(n: int) -> list[Grid]:
+    found = []
+    for group in (0, *(g for g in GROUPS if g < n and n % g == 0)):
+        per = f"group of {group}" if group else "row"
+        for ranged, steps in ((False, _STEPS), (True, _RANGES)):
+            found += [Grid(f"int{bits}", per, divisor, ranged, group) for divisor, bits in steps]
+    return found
+
+
+def _tensor_grids(b: torch.Tensor) -> list[Grid]:
+    """One step for all: the smallest magnitude is one, two or three steps; then refined by least squares."""
+    import torch
+
+    values = b.abs().flatten()
+    values = torch.unique(values[values > 0])
+    if len(values) < 4:
+        return []
+    found = []
+    gap = float((values[1:33] - values[: len(values[1:33])]).median())
+    for first in (float(values[0]), float(values[0]) / 2, float(values[0]) / 3, gap):
+        low = values[values <= 40 * first]
+        levels = (low / first).round()
+        step = float((levels * low).sum() / (levels**2).sum().clamp(min=1))
+        top = float(values[-1]) / step if step else 1e9
+        if top < 300:
+            found.append(Grid("int4" if top <= 15.5 else "int8", "tensor", step=step))
+    return found
+
+
+def _fp8_grid(b: torch.Tensor, fine: torch.Tensor) -> Grid | None:
+    if b.shape[1] < 64 or min(int((x[0] != 0).sum()) for x in (b, fine)) < 48 or _mantissas(fine[0]) < 24:
+        return None
+    by_row = max(_mantissas(row) for row in b[:4])
+    for what, most in (("fp8 e5m2", 4), ("fp8 e4m3", 8)):
+        if by_row <= most and _mantissas(b.flatten()) <= most:
+            return Grid(what, "tensor")
+        if by_row <= most and len(b) > 1 and max(_mantissas(row) for row in b[:: max(1, len(b) // 32)]) <= most:
+            return Grid(what, "row")
+    return None
+
+
+def _mantissas(values: torch.Tensor) -> int:
+    """How many different mantissas the values have, to 5 digits."""
+    import torch
+
+    mantissa, _ = torch.frexp(values[values != 0])
+    return len(torch.unique((mantissa.abs() * 1e5).round()))
