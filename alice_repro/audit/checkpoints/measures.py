@@ -30,7 +30,6 @@ GAUSSIAN = 1.2533  # deviation of a normal variable over its mean magnitude: sqr
 KEEPS = 0.75  # a formula becomes the base if it leaves at most this share of the energy of b - a; half of that, if
 # it has a factor for each row or column
 TRACE = 6.0  # standard errors from which on the residual has something in common with a
-PERMUTATIONS = 32  # for the null of the cosine
 
 
 @dataclass(frozen=True)
@@ -224,7 +223,7 @@ def _character(
     if min(a.shape) < SMALLEST_SIDE or energy == 0:
         return found
     d, x, y = (t.numpy() for t in (rest, a, b))
-    found["related_z"] = related(x, y, rng)
+    found["related_z"] = related(x, y)
     white = whiteness(d)
     # A factor too small to be the base leaves a trace of a, which is structured: the whiter of the two counts.
     common = np.vdot(d, x) / max(np.vdot(x, x), 1e-300)
@@ -290,12 +289,16 @@ def _rounding(rows: Rows, options: Sequence[Explanation], found: dict[str, Any])
     return rounding_energy(rows.b, rows.b_grain) / energy
 
 
-def related(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> float:
-    """z of the correlation of two matrices, doubly centred, against rows and columns of one of them shuffled."""
+def related(x: np.ndarray, y: np.ndarray) -> float:
+    """z of the correlation of two matrices, doubly centred, against rows and columns of one of them shuffled.
+
+    Over all permutations of rows and of columns the product of doubly centred matrices (m, n) has mean 0 and variance
+    |x|^2 |y|^2 / ((m - 1) (n - 1)), exactly.
+    """
     x, y = (m - m.mean(0) - m.mean(1, keepdims=True) + m.mean() for m in (x, y))
-    null = [np.vdot(x, y[rng.permutation(len(y))][:, rng.permutation(y.shape[1])]) for _ in range(PERMUTATIONS)]
-    deviation = float(np.sqrt(np.mean(np.square(null))))
-    return float(np.vdot(x, y) / deviation) if deviation > 0 else 0.0
+    freedom = (x.shape[0] - 1) * (x.shape[1] - 1)
+    scale = float(np.vdot(x, x) * np.vdot(y, y))
+    return float(np.vdot(x, y)) * (freedom / scale) ** 0.5 if scale > 0 else 0.0
 
 
 def _with(found: dict[str, Any], pair: Pair, sums: _Sums, best: Explanation | None) -> Evidence:
