@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from alice_repro.audit.checkpoints.grids import Grid, find_grid
-from alice_repro.audit.checkpoints.precision import CASTS, FORMATS, cast, grain, spacing
+from alice_repro.audit.checkpoints.precision import CASTS, FORMATS, cast, grain, spacing, stored
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +55,9 @@ class Rows:
 
 
 def grains(a: torch.Tensor, b: torch.Tensor, a_dtype: str, b_dtype: str) -> tuple[str, str]:
-    """The coarsest dtypes that hold the values of a and of b."""
+    """The coarsest dtypes that hold the values of a and of b; equal values need none looked for."""
+    if a_dtype == b_dtype and bool((a == b).all()):
+        return (stored(a_dtype),) * 2
     return grain(a, a_dtype), grain(b, b_dtype)
 
 

@@ -20,6 +20,7 @@ GROUPS = (32, 64, 128, 256)
 SHARE = 0.999  # of the values that can tell must lie on the grid, and of all values be the nearest level
 TELLING = 64  # values whose own spacing is far below the step; fewer cannot tell a grid from chance (0.26^64)
 SEEN = 1 << 17  # values, in whole rows, on which a grid is looked for
+FEW = 1 << 12  # values that are tried first
 FINE = 8.0  # "far below": the step is at least so many spacings of the stored dtype
 _STEPS = ((127.0, 8), (128.0, 8), (7.0, 4), (8.0, 4))
 _RANGES = ((255.0, 8), (254.0, 8), (15.0, 4), (14.0, 4))
@@ -75,20 +76,17 @@ def find_grid(b: torch.Tensor, fine: torch.Tensor, dtype: str) -> Grid | None:
     dtype: in which b is effectively stored: its rounding loosens the grid.
     """
     b, fine = (x[: max(1, SEEN // x.shape[1])] for x in (b, fine))
+    error = spacing(b, dtype)
+    few = -(-FEW // b.shape[1])  # rows that are tried first: nearly every grid fails on them
     for grid in (*_tensor_grids(b), *_row_grids(b.shape[1])):
-        if all(_on(grid, b[:rows], dtype) for rows in _stages(len(b))) and not _on(grid, fine, dtype):
+        on = all(_on(grid, b[:rows], error[:rows], dtype) for rows in sorted({min(few, len(b)), len(b)}))
+        if on and not _on(grid, fine, spacing(fine, dtype), dtype):
             return grid
     return _fp8_grid(b, fine)
 
 
-def _stages(rows: int) -> tuple[int, ...]:
-    """A few rows first: nearly every grid fails on them."""
-    return (8, rows) if rows > 8 else (rows,)
-
-
-def _on(grid: Grid, b: torch.Tensor, dtype: str) -> bool:
+def _on(grid: Grid, b: torch.Tensor, error: torch.Tensor, dtype: str) -> bool:
     step = grid.steps(b)
-    error = spacing(b, dtype)
     tells = (error * FINE <= step) & (b != 0)
     if int(tells.sum()) < (TELLING if b.numel() > TELLING * 64 else TELLING // 4):
         return False

@@ -53,9 +53,14 @@ def spacing(x: torch.Tensor, dtype: str) -> torch.Tensor:
     return torch.ldexp(torch.ones_like(x), exponent - form.bits)
 
 
+def stored(dtype: str) -> str:
+    """The format of a stored dtype; integers are read as fp32."""
+    return dtype if dtype in FORMATS else "F32"
+
+
 def grain(x: torch.Tensor, dtype: str) -> str:
     """The coarsest format that holds every value exactly: a file's fp32 may carry values that went through bf16."""
-    found = dtype if dtype in FORMATS else "F32"
+    found = stored(dtype)
     order = list(FORMATS)
     for name in order[order.index(found) + 1 :]:
         if bool((cast(x, name) == x).all()):

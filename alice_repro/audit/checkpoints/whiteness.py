@@ -65,15 +65,26 @@ def whiteness(d: np.ndarray) -> Whiteness:
     if not scale > 0 or min(d.shape) < 2:
         return Whiteness(0.0, 0.0, 1.0, 0.0)
     d = d / scale
-    total, variance, fourth, energy = _rectangles(d)
+    total, variance, energy = over_rectangles(d), over_rectangles(d * d), float((d * d).sum())
     if variance <= 0:
         return Whiteness(0.0, 0.0, 1.0, 0.0)
     return Whiteness(
         z=total / np.sqrt(variance),
         share=float(np.sqrt(max(4 * total, 0.0)) / energy),
         needed=float(min(np.sqrt(16 * np.sqrt(variance)) / energy, 1.0)),
-        rectangles=variance**2 / fourth,
+        rectangles=variance**2 / over_rectangles(d**4),
     )
+
+
+def over_rectangles(x: np.ndarray) -> float:
+    """Sum over rectangles of the product of the corners of x (m, n): sum_{i<j} ((X X')_ij^2 - sum_k x_ik^2 x_jk^2) / 2.
+
+    T for a matrix, its variance given the magnitudes for the squares, and so on. Pairs of rows are summed as half of
+    all less the diagonal, so that one matrix product is enough.
+    """
+    squares, gram = x * x, x @ x.T
+    crossed = np.vdot(gram, gram) - np.square(gram.diagonal()).sum()
+    return float(crossed - np.square(squares.sum(0)).sum() + np.vdot(squares, squares)) / 4
 
 
 def spectrum(d: np.ndarray, rng: np.random.Generator) -> Spectrum:
@@ -126,21 +137,5 @@ def _flipped(rest: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np
         copy *= np.sqrt(energy / max((copy**2).sum(), 1e-300))
         gram = copy @ copy.T
         spectra.append(np.sqrt(np.clip(np.linalg.eigvalsh(gram)[::-1], 0.0, None)))
-        deviations.append(np.sqrt(max(_rectangles(copy)[1], 0.0)))
+        deviations.append(np.sqrt(max(over_rectangles(copy * copy), 0.0)))
     return np.mean(spectra, 0), float((np.array(spectra) ** 4).sum(1).mean()), float(np.mean(deviations))
-
-
-def _rectangles(d: np.ndarray) -> tuple[float, float, float, float]:
-    """T, its variance given the magnitudes, the sum of the rectangles' fourth powers, and the energy."""
-    squares, above = d * d, np.triu_indices(len(d), 1)
-    fourths = squares * squares
-
-    def over_rectangles(x: np.ndarray, x2: np.ndarray) -> float:
-        return float(((x @ x.T)[above] ** 2 - (x2 @ x2.T)[above]).sum() / 2)
-
-    return (
-        over_rectangles(d, squares),
-        over_rectangles(squares, fourths),
-        over_rectangles(fourths, fourths * fourths),
-        float(squares.sum()),
-    )
