@@ -18,7 +18,7 @@ from alice_repro.audit.checkpoints.matching import Pair
 from alice_repro.audit.checkpoints.precision import FORMATS, cast, rounding_energy, spacing
 from alice_repro.audit.checkpoints.samples import plane, sample
 from alice_repro.audit.checkpoints.tensors import Tensor
-from alice_repro.audit.checkpoints.whiteness import spectrum, whiteness
+from alice_repro.audit.checkpoints.whiteness import inner, spectrum, whiteness
 
 if TYPE_CHECKING:
     import torch
@@ -226,8 +226,8 @@ def _character(
     found["related_z"] = related(x, y)
     white = whiteness(d)
     # A factor too small to be the base leaves a trace of a, which is structured: the whiter of the two counts.
-    common = np.vdot(d, x) / max(np.vdot(x, x), 1e-300)
-    if abs(common) * np.linalg.norm(x) * np.sqrt(d.size) > TRACE * np.linalg.norm(d):
+    common = inner(d, x) / max(inner(x, x), 1e-300)
+    if abs(common) * (inner(x, x) * d.size) ** 0.5 > TRACE * inner(d, d) ** 0.5:
         without = d - common * x
         other = whiteness(without)
         if abs(other.z) < abs(white.z) / 2:
@@ -297,8 +297,8 @@ def related(x: np.ndarray, y: np.ndarray) -> float:
     """
     x, y = (m - m.mean(0) - m.mean(1, keepdims=True) + m.mean() for m in (x, y))
     freedom = (x.shape[0] - 1) * (x.shape[1] - 1)
-    scale = float(np.vdot(x, x) * np.vdot(y, y))
-    return float(np.vdot(x, y)) * (freedom / scale) ** 0.5 if scale > 0 else 0.0
+    scale = inner(x, x) * inner(y, y)
+    return inner(x, y) * (freedom / scale) ** 0.5 if scale > 0 else 0.0
 
 
 def _with(found: dict[str, Any], pair: Pair, sums: _Sums, best: Explanation | None) -> Evidence:

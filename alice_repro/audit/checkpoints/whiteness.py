@@ -11,6 +11,8 @@ energy of m x n noise moves T by about s^2 m n / 4 and T's deviation is m n / 2:
 
 Spectra are compared with the same matrix under random signs, which keeps its magnitudes, and not with a formula for
 equal variances (Marchenko-Pastur), which thinned or weighted noise does not obey.
+
+Products and factorisations are torch's: it keeps to one thread while pairs are measured side by side, numpy's do not.
 """
 
 from __future__ import annotations
@@ -82,9 +84,14 @@ def over_rectangles(x: np.ndarray) -> float:
     T for a matrix, its variance given the magnitudes for the squares, and so on. Pairs of rows are summed as half of
     all less the diagonal, so that one matrix product is enough.
     """
-    squares, gram = x * x, x @ x.T
-    crossed = np.vdot(gram, gram) - np.square(gram.diagonal()).sum()
-    return float(crossed - np.square(squares.sum(0)).sum() + np.vdot(squares, squares)) / 4
+    squares, gram = x * x, _product(x, x.T)
+    crossed = inner(gram, gram) - np.square(gram.diagonal()).sum()
+    return float(crossed - np.square(squares.sum(0)).sum() + inner(squares, squares)) / 4
+
+
+def inner(x: np.ndarray, y: np.ndarray) -> float:
+    """Sum of products of two matrices, in one thread."""
+    return float(np.einsum("ij,ij", x, y))
 
 
 def spectrum(d: np.ndarray, rng: np.random.Generator) -> Spectrum:
@@ -95,7 +102,11 @@ def spectrum(d: np.ndarray, rng: np.random.Generator) -> Spectrum:
     cut to that size and given the rest's energy.
     """
     d = d if d.shape[0] <= d.shape[1] else d.T
-    left, values, right = np.linalg.svd(d, full_matrices=False)
+    import torch
+
+    left, values, right = (
+        part.numpy() for part in torch.linalg.svd(torch.from_numpy(np.ascontiguousarray(d)), full_matrices=False)
+    )
     most = len(values) - SMALLEST_BULK
     count, rest = 0, d
     while True:
@@ -104,7 +115,7 @@ def spectrum(d: np.ndarray, rng: np.random.Generator) -> Spectrum:
         if fresh == count:
             break
         count = fresh
-        rest = (left[:, count:] * values[count:]) @ right[count:]
+        rest = _product(left[:, count:] * values[count:], right[count:])
     bulk = values[count:]
     half = len(bulk) // 2
     energy, (m, n) = float((values**2).sum()) or 1.0, d.shape
@@ -129,13 +140,21 @@ def _cliff(values: np.ndarray, count: int) -> tuple[int, float]:
 
 def _flipped(rest: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, float, float]:
     """Of sign-flipped copies: mean singular values, mean sum of their fourth powers, deviation of the statistic T."""
+    import torch
+
     m, n = rest.shape
     energy, spectra, deviations = (rest**2).sum(), [], []
     for _ in range(FLIPS):
         copy = rest * rng.choice((-1.0, 1.0), rest.shape)
         copy = copy[rng.permutation(m)[: m - count]][:, rng.permutation(n)[: n - count]]
         copy *= np.sqrt(energy / max((copy**2).sum(), 1e-300))
-        gram = copy @ copy.T
-        spectra.append(np.sqrt(np.clip(np.linalg.eigvalsh(gram)[::-1], 0.0, None)))
+        eigenvalues = torch.linalg.eigvalsh(torch.from_numpy(_product(copy, copy.T))).numpy()
+        spectra.append(np.sqrt(np.clip(eigenvalues[::-1], 0.0, None)))
         deviations.append(np.sqrt(max(over_rectangles(copy * copy), 0.0)))
     return np.mean(spectra, 0), float((np.array(spectra) ** 4).sum(1).mean()), float(np.mean(deviations))
+
+
+def _product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    import torch
+
+    return (torch.from_numpy(np.ascontiguousarray(x)) @ torch.from_numpy(np.ascontiguousarray(y))).numpy()
