@@ -101,8 +101,9 @@ class Raft(nn.Module):
         return torch.cat([self._flow(*part) for part in parts])
 
     def _flow(self, frames: torch.Tensor, ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
-        correlation = Correlation(ours, theirs, RADIUS, TABLE_BYTES)
+        # Before the tables are there: the encoder takes as much for itself.
         state, context = self.net.context_encoder(_scaled(frames)).split(HIDDEN, dim=1)
+        correlation = Correlation(ours, theirs, RADIUS, TABLE_BYTES)
         state, context = state.tanh(), context.relu()
         start = pixel_grid(*ours.shape[-2:], ours.device)
         flow = torch.zeros_like(start).expand(len(frames), -1, -1, -1)
