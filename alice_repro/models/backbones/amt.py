@@ -81,8 +81,10 @@ class Amt(nn.Module):
         ):
             change, features = decoder(_aligned(features, pair, flows)).tensor_split([4], dim=1)
             flows, features = update(features, change + 2 * _resize(flows, 2), scale, there, back)
-        del there, back
-        out = _in_strips(self.decoder1, _aligned(features, maps[0], flows), 2)
+        seen = _aligned(features, maps[0], flows)
+        del there, back, ours, theirs, maps, features  # what is not needed at full size, where memory peaks
+        out = _in_strips(self.decoder1, seen, 2)
+        del seen
         return self._blend(out, 2 * _resize(flows, 2), first, second, mean)
 
     def _blend(
