@@ -44,7 +44,8 @@ class Evidence:
     dtype that b was rounded to; residual: |b - base| / |a| where base is "a", or what the best formula gives;
     rounding: the part of `residual` that rounding b makes by itself; spread: deviation of the residual over rms(a),
     from the size and number of the steps where rounding let few values move; changed: share
-    of values with a residual; factor: of a in b by least squares, with its standard error; related_z: of the cosine
+    of values with a residual; factor: of a in b by least squares, with its standard error; repeats_z: of the values
+    that b repeats within its rows or columns, None where a grid is known; related_z: of the cosine
     against shuffled rows and columns; z ... remainder_z: see `whiteness`; values, null: singular values.
     """
 
@@ -77,6 +78,7 @@ class Evidence:
     changed: float = 0.0
     factor: float | None = None
     factor_error: float | None = None
+    repeats_z: float | None = None
     related_z: float | None = None
     z: float | None = None
     share: float | None = None
@@ -207,6 +209,8 @@ def _character(
     energy_a, found = float((a * a).sum()), {}
     size = a.numel()
     base, weights, rest = _residual(rows)
+    if base == "a" and (beneath := _beneath(rest.numpy(), a.numpy(), rng)):
+        base, rest = f"scaled by {1 + beneath:.6g}", rest - beneath * a
     found |= {"base": base, "base_weights": tuple(weights)}
     energy = float((rest * rest).sum())
     if energy_a > 0:
@@ -222,12 +226,14 @@ def _character(
     found["changed"] = float((rest != 0).double().mean())
     if min(a.shape) < SMALLEST_SIDE or energy == 0:
         return found
+    if not any(one.kind == "stored" for one in options):
+        found["repeats_z"] = repeats(b, b - rest, rows.b_grain)
     d, x, y = (t.numpy() for t in (rest, a, b))
     found["related_z"] = related(x, y)
     white = whiteness(d)
     # A factor too small to be the base leaves a trace of a, which is structured: the whiter of the two counts.
     common = np.vdot(d, x) / max(np.vdot(x, x), 1e-300)
-    if abs(common) * np.linalg.norm(x) * np.sqrt(d.size) > TRACE * np.linalg.norm(d):
+    if _traced(common, x, d):
         without = d - common * x
         other = whiteness(without)
         if abs(other.z) < abs(white.z) / 2:
@@ -272,6 +278,34 @@ def _residual(rows: Rows) -> tuple[str, Sequence[float], torch.Tensor]:
     return name, weights, rest
 
 
+def _beneath(d: np.ndarray, x: np.ndarray, rng: Any) -> float:
+    """How much of x (rows, n) is in d under what stands out of d; 0.0 unless it is most of what lies there.
+
+    A merged product of low rank hides that everything was scaled too. Both are cut to the space beside the outliers,
+    where noise that is independent of x would have nothing in common with it.
+    """
+    common = np.vdot(d, x) / max(np.vdot(x, x), 1e-300)
+    if min(d.shape) < SMALLEST_SPECTRUM or not _traced(common, x, d):
+        return 0.0
+    every = max(1, len(d) // SPECTRUM_SIDE)
+    d, x = (m[::every][:SPECTRUM_SIDE, :SPECTRUM_SIDE] for m in (d, x))
+    count = spectrum(d, rng).outliers
+    if count == 0 or count > min(d.shape) // 2:
+        return 0.0
+    left, _, right = np.linalg.svd(d, full_matrices=False)
+    left, right = left[:, :count], right[:count]
+    d, x = (m - left @ (left.T @ m) for m in (d, x))
+    d, x = (m - (m @ right.T) @ right for m in (d, x))
+    share = np.vdot(d, x) / max(np.vdot(x, x), 1e-300)
+    remains = np.square(d - share * x).sum()
+    return float(share) if _traced(share, x, d) and remains < (1 - KEEPS) * np.square(d).sum() else 0.0
+
+
+def _traced(share: float, x: np.ndarray, d: np.ndarray) -> bool:
+    """Whether d has more of x than chance would give it, `share` by least squares."""
+    return abs(share) * np.linalg.norm(x) * np.sqrt(d.size) > TRACE * np.linalg.norm(d)
+
+
 def _rounding(rows: Rows, options: Sequence[Explanation], found: dict[str, Any]) -> float:
     """Energy that storing b makes of itself over that of a: by its dtype, or by the integer grid that it lies on."""
     energy = float((rows.a * rows.a).sum())
@@ -287,6 +321,27 @@ def _rounding(rows: Rows, options: Sequence[Explanation], found: dict[str, Any])
     if rows.a_grain == rows.b_grain and found["changed"] < 0.5:
         return found["residual"] ** 2  # most changes are below half a step: which values move is itself noise
     return rounding_energy(rows.b, rows.b_grain) / energy
+
+
+def repeats(b: torch.Tensor, base: torch.Tensor, dtype: str) -> float:
+    """z of how often b (rows, n) repeats a magnitude within a row or a column, as after rounding to a coarse grid.
+
+    Noise that is symmetric about 0 would as likely have given base - (b - base), which is rounded to b's dtype and
+    counted too. Fewer than twice as many repetitions count as none.
+    """
+    mirrored = cast(2 * base - b, dtype)
+    found = 0.0
+    for x, y in ((b, mirrored), (b.T, mirrored.T)):
+        here, there = _repeated(x), _repeated(y)
+        if here > 2 * there:
+            found = max(found, (here - there) / (here + there) ** 0.5)
+    return found
+
+
+def _repeated(x: torch.Tensor) -> int:
+    """How many values, 0 apart, have a neighbour of the same magnitude when their row is sorted."""
+    ordered = x.abs().sort(1).values
+    return int(((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] > 0)).sum())
 
 
 def related(x: np.ndarray, y: np.ndarray) -> float:
