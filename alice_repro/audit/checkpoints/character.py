@@ -113,6 +113,8 @@ def _alone(one: Evidence, limits: Thresholds) -> Character | None:
         return said("cannot tell", f"{one.not_finite:,} values are NaN or infinite")
     if one.explanation and missed <= limits.tiny * one.size:
         return _explained(one, missed, said)
+    if one.energy == 0:
+        return said("cannot tell", "A's values are all 0, B's are not: nothing to compare them with")
     places = _places(one, limits)
     if places:
         return said("edited", f"{places}; relative change {_size(one.relative)}")

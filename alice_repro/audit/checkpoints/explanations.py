@@ -78,12 +78,13 @@ def candidates(rows: Rows) -> Iterator[Explanation]:
         return
     for reverse in (False, True):
         source, target = (rows.b_grain, rows.a_grain) if reverse else (rows.a_grain, rows.b_grain)
+        kept = a if reverse else b
         for dtype in CASTS:
             if _coarser(dtype, source) and not _coarser(target, dtype):
                 yield found("cast", f"cast to {FORMATS[dtype].label}", _cast_matches(dtype),
                             lambda a, _, dtype=dtype: cast(a, dtype), reverse, dtype=dtype)  # fmt: skip
         for first, last in DOUBLE_CASTS:
-            if _coarser(first, source) and _coarser(last, source) and not _coarser(target, last):
+            if _coarser(first, source) and _coarser(last, source) and bool((cast(kept, last) == kept).all()):
                 twice = partial(_cast_twice, first, last)
                 yield found("cast", f"cast to {FORMATS[first].label}, then to {FORMATS[last].label}",
                             lambda a, b, _, twice=twice: twice(a) == b, lambda a, _, twice=twice: twice(a),

@@ -29,6 +29,7 @@ SMALLEST_SPECTRUM = 24
 GAUSSIAN = 1.2533  # deviation of a normal variable over its mean magnitude: sqrt(pi / 2)
 KEEPS = 0.75  # a formula becomes the base if it leaves at most this share of the energy of b - a; half of that, if
 # it has a factor for each row or column
+ROUNDS = 4  # of the outliers and of what lies under them, each without the other
 TRACE = 6.0  # standard errors from which on the residual has something in common with a
 
 
@@ -292,13 +293,15 @@ def _beneath(d: np.ndarray, x: np.ndarray, rng: Any) -> float:
     count = spectrum(d, rng).outliers
     if count == 0 or count > min(d.shape) // 2:
         return 0.0
-    left, _, right = np.linalg.svd(d, full_matrices=False)
-    left, right = left[:, :count], right[:count]
-    d, x = (m - left @ (left.T @ m) for m in (d, x))
-    d, x = (m - (m @ right.T) @ right for m in (d, x))
-    share = np.vdot(d, x) / max(np.vdot(x, x), 1e-300)
-    remains = np.square(d - share * x).sum()
-    return float(share) if _traced(share, x, d) and remains < (1 - KEEPS) * np.square(d).sum() else 0.0
+    share = 0.0
+    for _ in range(ROUNDS):
+        left, _, right = np.linalg.svd(d - share * x, full_matrices=False)
+        left, right = left[:, :count], right[:count]
+        under, same = (m - left @ (left.T @ m) for m in (d, x))
+        under, same = (m - (m @ right.T) @ right for m in (under, same))
+        share = float(np.vdot(under, same) / max(np.vdot(same, same), 1e-300))
+    remains = np.square(under - share * same).sum()
+    return share if _traced(share, same, under) and remains < (1 - KEEPS) * np.square(under).sum() else 0.0
 
 
 def _traced(share: float, x: np.ndarray, d: np.ndarray) -> bool:

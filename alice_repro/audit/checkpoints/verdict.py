@@ -45,8 +45,8 @@ class Judgement:
     """The verdict on one network.
 
     kind: of `characterise`, or permuted, extended, mixed; summary: a sentence; parts: the composition, largest first;
-    blocks: block -> {kind: values}; reasons: evidence with numbers; coverage: shares of B's values by how they were judged;
-    confidence: "high", "moderate" or "low", with why.
+    blocks: block -> {kind: values}; reasons: evidence with numbers; coverage: shares of B's values by how they were
+    judged; confidence: "high", "moderate" or "low", with why.
     """
 
     kind: str

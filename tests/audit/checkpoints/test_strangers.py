@@ -31,7 +31,9 @@ def each(weights, change):
 
 def numbered(weights, order):
     """Blocks of `weights` in a chosen order, from 0 on."""
-    return {f"blocks.{i}.{n}.weight": weights[f"blocks.{b}.{n}.weight"] for i, b in enumerate(order) for n in "qkv"}
+    return {
+        f"blocks.{i}.{n}.weight": weights[f"blocks.{b}.{n}.weight"].clone() for i, b in enumerate(order) for n in "qkv"
+    }
 
 
 @pytest.mark.parametrize("seed", range(4))
