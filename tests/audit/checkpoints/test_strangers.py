@@ -140,3 +140,27 @@ def test_numbers_are_written_where_others_are_given(tmp_path, capsys):
     assert found.networks[0].judgement.kind == "interpolated"
     written = json.loads(next(tmp_path.glob("*.json")).read_text())
     assert written["with"] == [files[2].as_posix()]
+
+
+def test_a_loose_likeness_is_no_order():
+    """Columns that are far larger than the others make all rows alike, and a few find the wrong one."""
+
+    def weights(seed):
+        draw, found = np.random.default_rng(seed), matrices(3, 64, seed)
+        for x in found.values():
+            x[:, draw.permutation(64)[:2]] *= 6
+        return found
+
+    a, c = weights(0), weights(1)
+    evidence, _ = audit(a, {name: 0.6 * x + 0.4 * c[name] for name, x in a.items()}, c)
+    assert not any(one.rearranged for one in evidence)
+
+
+def test_columns_of_a_convolution_in_another_order():
+    draw = torch.Generator().manual_seed(0)
+    a = {"patch_embedding.weight": torch.randn(64, 16, 1, 2, 2, generator=draw)}
+    order = torch.randperm(64, generator=draw)
+    b = {name: x.reshape(64, -1)[:, order].reshape(x.shape) for name, x in a.items()}
+    (one,), _ = audit(a, b)
+    assert one.rearranged == "columns"
+    assert one.explained == one.size
