@@ -3,10 +3,10 @@
 A pair is searched where some of its sampled rows are not alike the rows in their places. Each row (then each column) of
 both gets a sketch, its product with `SKETCH` random directions; each row of b goes to the row of a with the most alike
 sketch. Of unrelated rows these choices are independent and collide: of n, 37 % stay unchosen. They are taken for an
-order where at least `DISTINCT` of n >= `LEAST` are distinct (for n = 16, by chance in 1 of 10^6), they are not in
-their places, and other directions confirm that what moves is nearer there. An order that is
-found in a block is tried on the other tensors of that block, biases and norms among them; it is taken where b is then nearer to a. The search ends after `GIVE_UP` blocks without any order: networks that
-have nothing to do with each other would otherwise be read twice.
+order where at least `DISTINCT` of n >= `LEAST` are distinct (for n = 16, by chance in 1 of 10^6), they are not in their
+places, and other directions confirm that what moves is nearer there. An order that is found in a block is tried on the
+other tensors of that block, biases and norms among them; it is taken where b is then nearer to a. The search ends after
+`GIVE_UP` blocks without any order: networks that have nothing to do with each other would otherwise be read twice.
 """
 
 from __future__ import annotations
