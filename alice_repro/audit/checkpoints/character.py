@@ -113,6 +113,8 @@ def _alone(one: Evidence, limits: Thresholds) -> Character | None:
         return said("cannot tell", f"{one.not_finite:,} values are NaN or infinite")
     if one.explanation and missed <= limits.tiny * one.size:
         return _explained(one, missed, said)
+    if one.energy == 0:
+        return said("cannot tell", "A's values are all 0, B's are not: nothing to compare them with")
     places = _places(one, limits)
     if places:
         return said("edited", f"{places}; relative change {_size(one.relative)}")
@@ -200,6 +202,9 @@ def _white(one: Evidence, power: float, limits: Thresholds) -> Character:
     noise = noise_size(one)
     common = {"noise": noise, "structure": one.share, "rearranged": one.rearranged}
     scatter = f"white noise of relative size {noise:.2g} (z {one.z or 0:.1f}"
+    if (one.repeats_z or 0.0) >= limits.z_tensor:
+        detail = f"{base}rounded to a grid that is not recognised (values repeat, z {one.repeats_z:.0f}), or {scatter})"
+        return Character(one.name, one.size, "cannot tell", detail, None, **common)
     if one.base_weights:
         return Character(one.name, one.size, "interpolated", f"{base}{scatter})", None, **common)
     if power >= limits.z_pool:

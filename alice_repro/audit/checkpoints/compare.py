@@ -66,7 +66,7 @@ class Comparison:
         return _finite(
             {
                 **{side: _side(checkpoint, self.architectures[side]) for side, checkpoint in sides.items()},
-                "with": [other.path for other in self.others],
+                "with": [other.path.as_posix() for other in self.others],
                 "notes": self.notes,
                 "networks": [_compared(one) for one in self.networks],
                 "statements": {side: [one.to_dict() for one in found] for side, found in self.statements.items()},

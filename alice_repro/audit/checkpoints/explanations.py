@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from alice_repro.audit.checkpoints.grids import Grid, find_grid
-from alice_repro.audit.checkpoints.precision import CASTS, FORMATS, cast, grain, spacing, stored
+from alice_repro.audit.checkpoints.precision import CASTS, DOUBLE_CASTS, FORMATS, cast, grain, spacing, stored
 
 if TYPE_CHECKING:
     import torch
@@ -78,10 +78,17 @@ def candidates(rows: Rows) -> Iterator[Explanation]:
         return
     for reverse in (False, True):
         source, target = (rows.b_grain, rows.a_grain) if reverse else (rows.a_grain, rows.b_grain)
+        kept = a if reverse else b
         for dtype in CASTS:
             if _coarser(dtype, source) and not _coarser(target, dtype):
                 yield found("cast", f"cast to {FORMATS[dtype].label}", _cast_matches(dtype),
                             lambda a, _, dtype=dtype: cast(a, dtype), reverse, dtype=dtype)  # fmt: skip
+        for first, last in DOUBLE_CASTS:
+            if _coarser(first, source) and _coarser(last, source) and bool((cast(kept, last) == kept).all()):
+                twice = partial(_cast_twice, first, last)
+                yield found("cast", f"cast to {FORMATS[first].label}, then to {FORMATS[last].label}",
+                            lambda a, b, _, twice=twice: twice(a) == b, lambda a, _, twice=twice: twice(a),
+                            reverse, dtype=last)  # fmt: skip
     zeros = (b == 0) & (a != 0)
     if float(zeros.double().mean()) > 0.005:
         for dtype in ("", rows.b_grain):
@@ -144,6 +151,10 @@ def _cast_matches(dtype: str) -> Match:
     return lambda a, b, _: cast(a, dtype) == b
 
 
+def _cast_twice(first: str, last: str, a: torch.Tensor) -> torch.Tensor:
+    return cast(cast(a, first), last)
+
+
 def _pruned_matches(dtype: str) -> Match:
     return lambda a, b, _: (b == 0) | (b == (cast(a, dtype) if dtype else a))
 
@@ -161,7 +172,7 @@ def _near(b: torch.Tensor, predicted: torch.Tensor, dtype: str, slack: float = 0
 def _scalings(a: torch.Tensor, b: torch.Tensor, dtype: str) -> Iterator[tuple]:
     """One factor for the tensor, one a row, one a column: (kind, detail, matches, predict, numbers)."""
     energy = float((a * a).sum())
-    if energy == 0:
+    if energy == 0 or not bool(b.any()):  # 0 is no scaled copy
         return
     c = float((a * b).sum()) / energy
     yield ("scaled", f"scaled by {c:.6g}", lambda a, b, _: _near(b, c * a, dtype), lambda a, _: c * a,

@@ -16,7 +16,7 @@ from alice_repro.audit.checkpoints.precision import FORMATS, spacing
 if TYPE_CHECKING:
     import torch
 
-GROUPS = (32, 64, 128, 256)
+GROUPS = (16, 32, 64, 128, 256)
 SHARE = 0.999  # of the values that can tell must lie on the grid, and of all values be the nearest level
 TELLING = 64  # values whose own spacing is far below the step; fewer cannot tell a grid from chance (0.26^64)
 SEEN = 1 << 17  # values, in whole rows, on which a grid is looked for

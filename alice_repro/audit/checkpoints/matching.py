@@ -50,7 +50,9 @@ class Pair:
         """Rows [start, stop) of b, and what they are to be compared with in a: (of a, of b), each as stored."""
         b = self.b.rows(start, stop)
         a = self.a.rows(start, stop) if self.row_order is None else self.a.take(self.row_order[start:stop])
-        return (a if self.column_order is None else a[:, self.column_order]), b
+        if self.column_order is not None:
+            a = a.reshape(len(a), -1)[:, self.column_order].reshape(a.shape)
+        return a, b
 
 
 @dataclass(frozen=True)

@@ -13,23 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alice_repro.audit.checkpoints.explanations import FULL, Explanation, Rows, bases, candidates
+from alice_repro.audit.checkpoints.explanations import FULL, Explanation, candidates
 from alice_repro.audit.checkpoints.matching import Pair
-from alice_repro.audit.checkpoints.precision import FORMATS, cast, rounding_energy, spacing
+from alice_repro.audit.checkpoints.precision import cast
+from alice_repro.audit.checkpoints.remainder import SMALLEST_SIDE, remainder
 from alice_repro.audit.checkpoints.samples import plane, sample
 from alice_repro.audit.checkpoints.tensors import Tensor
-from alice_repro.audit.checkpoints.whiteness import inner, spectrum, whiteness
 
 if TYPE_CHECKING:
     import torch
-
-SPECTRUM_SIDE = 256
-SMALLEST_SIDE = 16  # a matrix narrower than this says nothing about structure
-SMALLEST_SPECTRUM = 24
-GAUSSIAN = 1.2533  # deviation of a normal variable over its mean magnitude: sqrt(pi / 2)
-KEEPS = 0.75  # a formula becomes the base if it leaves at most this share of the energy of b - a; half of that, if
-# it has a factor for each row or column
-TRACE = 6.0  # standard errors from which on the residual has something in common with a
 
 
 @dataclass(frozen=True)
@@ -44,7 +36,8 @@ class Evidence:
     dtype that b was rounded to; residual: |b - base| / |a| where base is "a", or what the best formula gives;
     rounding: the part of `residual` that rounding b makes by itself; spread: deviation of the residual over rms(a),
     from the size and number of the steps where rounding let few values move; changed: share
-    of values with a residual; factor: of a in b by least squares, with its standard error; related_z: of the cosine
+    of values with a residual; factor: of a in b by least squares, with its standard error; repeats_z: of the values
+    that b repeats within its rows or columns, None where a grid is known; related_z: of the cosine
     against shuffled rows and columns; z ... remainder_z: see `whiteness`; values, null: singular values.
     """
 
@@ -77,6 +70,7 @@ class Evidence:
     changed: float = 0.0
     factor: float | None = None
     factor_error: float | None = None
+    repeats_z: float | None = None
     related_z: float | None = None
     z: float | None = None
     share: float | None = None
@@ -116,7 +110,7 @@ def measure(pair: Pair, anchors: Sequence[Tensor] = (), seed: int = 0) -> Eviden
     if best is not None:
         found |= {"explanation": best.kind, "detail": best.detail, "reverse": best.reverse, "numbers": best.numbers}
     if best is None or sums.explained < FULL * pair.b.size:
-        found |= _character(whole, square, options, best, rng)
+        found |= remainder(whole, square, options, best, rng)
     return _with(found, pair, sums, best)
 
 
@@ -196,109 +190,6 @@ def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
     import torch
 
     return torch.equal(a.flatten().view(torch.uint8), b.flatten().view(torch.uint8)) if a.numel() else True
-
-
-def _character(
-    whole: Rows, rows: Rows, options: Sequence[Explanation], best: Explanation | None, rng: Any
-) -> dict[str, Any]:
-    """What is left of b when the best formula is taken away, and whether that is white."""
-
-    a, b = rows.a, rows.b
-    energy_a, found = float((a * a).sum()), {}
-    size = a.numel()
-    base, weights, rest = _residual(rows)
-    found |= {"base": base, "base_weights": tuple(weights)}
-    energy = float((rest * rest).sum())
-    if energy_a > 0:
-        factor = float((a * b).sum()) / energy_a
-        found["factor"], found["residual"] = factor, (energy / energy_a) ** 0.5
-        found["factor_error"] = (float(((b - factor * a) ** 2).sum()) / energy_a / max(size - 1, 1)) ** 0.5
-        found["changed"] = float((rest != 0).double().mean())
-        found["rounding"] = _rounding(whole, options, found) ** 0.5
-        on_grid = rows.a_grain == rows.b_grain and found["changed"] < 0.5 and FORMATS[rows.b_grain].bits < 23
-        mean = float(rest.abs().mean())
-        deviation = _thinned(b, rows.b_grain, found["changed"]) if on_grid else mean * GAUSSIAN
-        found["spread"] = deviation / (energy_a / size) ** 0.5
-    found["changed"] = float((rest != 0).double().mean())
-    if min(a.shape) < SMALLEST_SIDE or energy == 0:
-        return found
-    d, x, y = (t.numpy() for t in (rest, a, b))
-    found["related_z"] = related(x, y)
-    white = whiteness(d)
-    # A factor too small to be the base leaves a trace of a, which is structured: the whiter of the two counts.
-    common = inner(d, x) / max(inner(x, x), 1e-300)
-    if abs(common) * (inner(x, x) * d.size) ** 0.5 > TRACE * inner(d, d) ** 0.5:
-        without = d - common * x
-        other = whiteness(without)
-        if abs(other.z) < abs(white.z) / 2:
-            white, d = other, without
-    found |= {"z": white.z, "share": white.share, "needed": white.needed, "rectangles": white.rectangles}
-    small = d[:: max(1, len(d) // SPECTRUM_SIDE)][:SPECTRUM_SIDE, :SPECTRUM_SIDE]
-    if min(small.shape) >= SMALLEST_SPECTRUM and (small != 0).any():
-        seen = spectrum(small, rng)
-        found |= {"outliers": seen.outliers, "rank": seen.rank, "gap": seen.gap, "floor": seen.floor, "bulk": seen.bulk}
-        found |= {"remainder_z": seen.remainder_z, "side": min(small.shape)}
-        found |= {"values": tuple(map(float, seen.values)), "null": tuple(map(float, seen.null))}
-    return found
-
-
-def _thinned(b: torch.Tensor, dtype: str, changed: float) -> float:
-    """Deviation of the Gaussian noise that would have moved this share of values, all of which lay on b's grid before.
-
-    A value moves if its noise is more than half a spacing: sum of P(|noise| > spacing / 2) over the values.
-    """
-    import torch
-
-    half = spacing(b, dtype)[b != 0].flatten() / 2
-    if not len(half) or changed <= 0:
-        return 0.0
-    low, high = float(half.min()) / 10, float(half.max()) * 10
-    for _ in range(40):
-        middle = (low * high) ** 0.5
-        share = float(torch.special.erfc(half / (middle * 2**0.5)).mean())
-        low, high = (middle, high) if share < changed else (low, middle)
-    return low
-
-
-def _residual(rows: Rows) -> tuple[str, Sequence[float], torch.Tensor]:
-    """The formula nearest to b, its weights if it is a mixture, and b minus it; it must take a good part of b - a."""
-    rest = rows.b - rows.a
-    name, weights, energy = "a", (), float((rest * rest).sum())
-    for one in bases(rows):
-        other = rows.b - one.predict(rows.a, rows.anchors)
-        left = float((other * other).sum())
-        if left < (KEEPS if "each" not in one.detail else KEEPS / 2) * energy:
-            name, weights, rest, energy = one.detail, one.numbers.get("weights", ()), other, left
-    return name, weights, rest
-
-
-def _rounding(rows: Rows, options: Sequence[Explanation], found: dict[str, Any]) -> float:
-    """Energy that storing b makes of itself over that of a: by its dtype, or by the integer grid that it lies on."""
-    energy = float((rows.a * rows.a).sum())
-    grids = [one for one in options if one.kind == "stored" and not one.reverse]
-    if energy == 0:
-        return 0.0
-    if grids:
-        found["storage"] = grids[0].detail
-        step = grids[0].numbers["grid"].steps(rows.b)
-        return float((step**2).expand_as(rows.b).sum()) / 12.0 / energy
-    if FORMATS[rows.b_grain].bits < 23:
-        found["storage"] = FORMATS[rows.b_grain].label
-    if rows.a_grain == rows.b_grain and found["changed"] < 0.5:
-        return found["residual"] ** 2  # most changes are below half a step: which values move is itself noise
-    return rounding_energy(rows.b, rows.b_grain) / energy
-
-
-def related(x: np.ndarray, y: np.ndarray) -> float:
-    """z of the correlation of two matrices, doubly centred, against rows and columns of one of them shuffled.
-
-    Over all permutations of rows and of columns the product of doubly centred matrices (m, n) has mean 0 and variance
-    |x|^2 |y|^2 / ((m - 1) (n - 1)), exactly.
-    """
-    x, y = (m - m.mean(0) - m.mean(1, keepdims=True) + m.mean() for m in (x, y))
-    freedom = (x.shape[0] - 1) * (x.shape[1] - 1)
-    scale = inner(x, x) * inner(y, y)
-    return inner(x, y) * (freedom / scale) ** 0.5 if scale > 0 else 0.0
 
 
 def _with(found: dict[str, Any], pair: Pair, sums: _Sums, best: Explanation | None) -> Evidence:

@@ -28,6 +28,15 @@ FORMATS: Mapping[str, Format] = {
     "F8_E5M2": Format("float8_e5m2", "fp8 e5m2", 2, -14),
 }
 CASTS = ("F16", "BF16", "F8_E4M3", "F8_E5M2")
+# Rounded twice: now and then another neighbour than rounding once gives.
+DOUBLE_CASTS = (
+    ("F16", "BF16"),
+    ("BF16", "F16"),
+    ("BF16", "F8_E4M3"),
+    ("F16", "F8_E4M3"),
+    ("BF16", "F8_E5M2"),
+    ("F16", "F8_E5M2"),
+)
 
 
 def cast(x: torch.Tensor, dtype: str) -> torch.Tensor:

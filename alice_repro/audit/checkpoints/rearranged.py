@@ -3,10 +3,10 @@
 A pair is searched where some of its sampled rows are not alike the rows in their places. Each row (then each column) of
 both gets a sketch, its product with `SKETCH` random directions; each row of b goes to the row of a with the most alike
 sketch. Of unrelated rows these choices are independent and collide: of n, 37 % stay unchosen. They are taken for an
-order where at least `DISTINCT` of n >= `LEAST` are distinct (for n = 16, by chance in 1 of 10^6) and they are not in
-their places. An order that is found in a block is tried on the other tensors of that block, biases and norms among
-them; it is taken where b is then nearer to a. The search ends after `GIVE_UP` blocks without any order: networks that
-have nothing to do with each other would otherwise be read twice.
+order where at least `DISTINCT` of n >= `LEAST` are distinct (for n = 16, by chance in 1 of 10^6), they are not in their
+places, and other directions confirm that what moves is nearer there. An order that is found in a block is tried on the
+other tensors of that block, biases and norms among them; it is taken where b is then nearer to a. The search ends after
+`GIVE_UP` blocks without any order: networks that have nothing to do with each other would otherwise be read twice.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _searched(pair: Pair, orders: list[np.ndarray]) -> Pair:
         return known
     for axis, name in ((0, "row_order"), (1, "column_order")):
         order = _order(_sketch(pair.a, axis), _sketch(pair.b, axis))
-        if order is not None:
+        if order is not None and _confirmed(pair, axis, order):
             orders.append(order)
             return replace(pair, **{name: order})
     return pair
@@ -97,9 +97,20 @@ def _order(a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
     return order
 
 
-def _sketch(tensor: Tensor, axis: int) -> np.ndarray:
+def _confirmed(pair: Pair, axis: int, order: np.ndarray) -> bool:
+    """Whether what the order moves is nearer there, by other directions than those by which it was found.
+
+    Where b is only loosely like a, a few rows find the wrong row of a by chance; they are nearer to their own.
+    """
+    a, b = (_sketch(tensor, axis, seed=1) for tensor in (pair.a, pair.b))
+    moved = np.flatnonzero(order != np.arange(len(order)))
+    there, here = (np.square(b[moved] - a[places]).sum(1) for places in (order[moved], moved))
+    return len(moved) > 0 and bool((there < here).mean() >= DISTINCT)
+
+
+def _sketch(tensor: Tensor, axis: int, seed: int = 0) -> np.ndarray:
     """Sketches (rows or columns of the tensor, `SKETCH`), reading it in chunks."""
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(seed)
     columns = tensor.size // tensor.row_count
     if axis == 0:
         directions = generator.standard_normal((columns, SKETCH), dtype=np.float32)

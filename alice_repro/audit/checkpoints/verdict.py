@@ -26,6 +26,13 @@ DOMINANT = 0.9  # of the changed values: one kind of change is then the verdict,
 FEW = 0.03  # of the tensors: so few changed ones, at most three, are edits and no character of the whole
 WEIGHTS = 0.05  # mixtures whose weights round to the same multiple of this are told together
 SAME = 4.0  # chi square a degree of freedom up to which factors of several tensors count as one
+EXACT = (
+    "identical",
+    "cast",
+    "quantised",
+    "scaled",
+    "pruned",
+)  # a formula gives the values; those that it does not are counted
 
 
 @dataclass(frozen=True)
@@ -44,9 +51,9 @@ class Part:
 class Judgement:
     """The verdict on one network.
 
-    kind: of `characterise`, or permuted, mixed; summary: a sentence; parts: the composition, largest first; blocks:
-    block -> {kind: values}; reasons: evidence with numbers; coverage: shares of B's values by how they were judged;
-    confidence: "high", "moderate" or "low", with why.
+    kind: of `characterise`, or permuted, extended, mixed; summary: a sentence; parts: the composition, largest first;
+    blocks: block -> {kind: values}; reasons: evidence with numbers; coverage: shares of B's values by how they were
+    judged; confidence: "high", "moderate" or "low", with why.
     """
 
     kind: str
@@ -67,11 +74,11 @@ def judge(evidence: Sequence[Evidence], matching: Matching, limits: Thresholds =
     """Judge a network from its pairs' evidence; `matching` says what has no counterpart."""
     characters = characterise(evidence, limits)
     parts = _parts(characters, evidence)
-    removed = _removed(matching)
-    kind = _kind(characters, removed)
+    removed, added, reordered = _removed(matching), _added(matching), _reordered(matching)
+    kind = _kind(characters, removed, added, reordered)
     coverage = _coverage(characters, matching)
     told = [f"{part.where}: {part.detail}" for part in parts if part.kind not in OUTSIDE]
-    summary = "; ".join([*([removed] if removed else []), *told]) or "nothing could be judged"
+    summary = "; ".join([*filter(None, (removed, added, reordered)), *told]) or "nothing could be judged"
     return Judgement(
         kind,
         summary,
@@ -84,7 +91,7 @@ def judge(evidence: Sequence[Evidence], matching: Matching, limits: Thresholds =
     )
 
 
-def _kind(characters: Sequence[Character], removed: str) -> str:
+def _kind(characters: Sequence[Character], removed: str, added: str, reordered: str) -> str:
     judged = [one for one in characters if one.kind not in OUTSIDE]
     changed = [one for one in judged if one.kind not in UNCHANGED]
     vectors = len(characters) - len(judged)
@@ -98,17 +105,19 @@ def _kind(characters: Sequence[Character], removed: str) -> str:
         sizes: dict[str, int] = {}
         for one in changed:
             sizes[one.kind] = sizes.get(one.kind, 0) + one.size
-        return _of_changed(changed, sizes)
+        return _of_changed(changed, sizes, sum(one.size for one in judged))
     if vectors:
         return "cannot tell"  # every matrix is as it was; the vectors alone changed, and say nothing about how
-    if any(one.rearranged for one in judged):
+    if sum(map(bool, (removed, added))) == 2:
+        return "mixed"
+    if removed or added:
+        return "pruned" if removed else "extended"
+    if reordered or any(one.rearranged for one in judged):
         return "permuted"
-    if removed:
-        return "pruned"
     return "cast" if any(one.kind == "cast" for one in judged) else "identical"
 
 
-def _of_changed(changed: Sequence[Character], sizes: dict[str, int]) -> str:
+def _of_changed(changed: Sequence[Character], sizes: dict[str, int], judged: int) -> str:
     """One kind if it dominates; a structured one "+ noise" if nearly everything that changed is noisy; else mixed."""
     total = sum(sizes.values())
     top = max(sizes, key=lambda kind: sizes[kind])
@@ -116,6 +125,8 @@ def _of_changed(changed: Sequence[Character], sizes: dict[str, int]) -> str:
     noisy = sum(one.size for one in changed if one.noise)
     if len(structured) == 1 and noisy >= DOMINANT * total and sizes[structured[0]] >= (1 - DOMINANT) * total:
         return f"{structured[0]} + noise"
+    if top == "unrelated" and sizes[top] < DOMINANT * judged:
+        return "mixed"  # said of a network as a whole, where much is A's own it would be wrong
     return top if sizes[top] >= DOMINANT * total else "mixed"
 
 
@@ -127,11 +138,13 @@ def _parts(characters: Sequence[Character], evidence: Sequence[Evidence]) -> lis
     for key, members in groups.items():
         ones, seen = [characters[i] for i in members], [evidence[i] for i in members]
         numbers = _numbers(ones, seen)
+        others = sum(one.size - one.explained for one in seen) if ones[0].kind in EXACT else 0
+        but = f", but for {others:,} of {sum(one.size for one in seen):,} values" if others else ""
         found.append(
             Part(
                 ones[0].kind,
                 where(ones, characters),
-                words(key, numbers),
+                words(key, numbers) + but,
                 len(ones),
                 sum(o.size for o in ones),
                 numbers,
@@ -206,6 +219,43 @@ def _removed(matching: Matching) -> str:
     return ", ".join(found)
 
 
+def _added(matching: Matching) -> str:
+    """What B has beside A: tensors without a counterpart, larger ones, blocks of A that stand in it more than once."""
+    found = []
+    blocks = {block_of(t.name) for t in matching.only_b if block_of(t.name)}
+    fresh = {block for block in blocks if block not in {block_of(pair.name) for pair in matching.pairs}}
+    if fresh:
+        found.append(f"{ranges(fresh)} of B are in addition")
+    others = sum(block_of(t.name) not in fresh for t in matching.only_b)
+    if others:
+        found.append(f"{others} tensors of B have no counterpart")
+    larger = sum(pair.b.size > pair.a.size for pair in matching.reshaped)
+    if larger:
+        found.append(f"{larger} tensors are larger in B than in A")
+    sources = _sources(matching)
+    copies = len(sources) - len(set(sources.values()))
+    if copies:
+        found.append(f"{copies} blocks of B repeat a block of A that is in it already")
+    return ", ".join(found)
+
+
+def _reordered(matching: Matching) -> str:
+    """Blocks in another order than A's; a gap that was closed keeps the order."""
+    sources = _sources(matching)
+    stacks: dict[str, list[tuple[int, int]]] = {}
+    for (stack, number), (_, source) in sources.items():
+        stacks.setdefault(stack, []).append((number, source))
+    moved = [stack for stack, numbers in stacks.items()
+             if (order := [source for _, source in sorted(numbers)]) != sorted(order)]  # fmt: skip
+    return f"{' and '.join(moved)} stand in another order than in A" if moved else ""
+
+
+def _sources(matching: Matching) -> dict[tuple[str, int], tuple[str, int]]:
+    """Block of B -> block of A that its tensors were paired with."""
+    both = ((block_of(pair.name), block_of(pair.a.name)) for pair in matching.pairs)
+    return {b: a for b, a in both if b and a}
+
+
 def _coverage(characters: Sequence[Character], matching: Matching) -> dict[str, float]:
     sizes = {"judged": 0, "cannot tell": 0, "not judged": 0, "unmatched": 0}
     for one in characters:
@@ -231,6 +281,8 @@ def _reasons(characters: Sequence[Character], evidence: Sequence[Evidence], limi
             mean = sum(sizes) / len(sizes)
             spread = sqrt(sum((s - mean) ** 2 for s in sizes) / (len(sizes) - 1)) / mean
             found.append(f"{kind}: relative size over {len(sizes)} matrices varies by {spread:.0%} of its mean")
+    if any(one.kind == "noise" for one in characters):
+        found.append("noise, or a part of a checkpoint that is not given: both are independent of A (--with C tells)")
     factors = [(e.factor, e.factor_error) for c, e in zip(characters, evidence, strict=True)
                if c.kind == "noise" and e.base == "a" and e.factor_error]  # fmt: skip
     if len(factors) > 2:

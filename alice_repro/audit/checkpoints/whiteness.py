@@ -24,6 +24,7 @@ import numpy as np
 FLIPS = 3  # sign-flipped copies that give the reference spectrum; its edge fluctuates by well under 5 % at these sizes
 EDGE = 1.05  # a singular value this much above the largest of the flipped copies is outside the bulk
 ABRUPT = 10.0  # a step that no spectrum of noise or training has inside
+ROUNDING = 1e-12  # of the squared energy: what sums in fp64 may leave of a sum that is 0
 SMALLEST_BULK = 8  # singular values that are never peeled: fewer are no bulk
 
 
@@ -68,13 +69,15 @@ def whiteness(d: np.ndarray) -> Whiteness:
         return Whiteness(0.0, 0.0, 1.0, 0.0)
     d = d / scale
     total, variance, energy = over_rectangles(d), over_rectangles(d * d), float((d * d).sum())
-    if variance <= 0:
+    fourth = over_rectangles(d**4)
+    # Few values that are not 0 form no rectangle, and rounding leaves either sum a little beside 0.
+    if variance <= ROUNDING * energy**2 or fourth <= 0:
         return Whiteness(0.0, 0.0, 1.0, 0.0)
     return Whiteness(
         z=total / np.sqrt(variance),
         share=float(np.sqrt(max(4 * total, 0.0)) / energy),
         needed=float(min(np.sqrt(16 * np.sqrt(variance)) / energy, 1.0)),
-        rectangles=variance**2 / over_rectangles(d**4),
+        rectangles=variance**2 / fourth,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from alice_repro.audit.checkpoints.measures import related
+from alice_repro.audit.checkpoints.remainder import related
 
 
 def test_related_is_in_units_of_the_permutation_null():

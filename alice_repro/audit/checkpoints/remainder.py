@@ -1,0 +1,182 @@
+"""What is left of b when the nearest formula is taken away, and what that is like: white, low-rank, structured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alice_repro.audit.checkpoints.explanations import Explanation, Rows, bases
+from alice_repro.audit.checkpoints.precision import FORMATS, cast, rounding_energy, spacing
+from alice_repro.audit.checkpoints.whiteness import inner, spectrum, whiteness
+
+if TYPE_CHECKING:
+    import torch
+
+SPECTRUM_SIDE = 256
+SMALLEST_SIDE = 16  # a matrix narrower than this says nothing about structure
+SMALLEST_SPECTRUM = 24
+GAUSSIAN = 1.2533  # deviation of a normal variable over its mean magnitude: sqrt(pi / 2)
+KEEPS = 0.75  # a formula becomes the base if it leaves at most this share of the energy of b - a; half of that, if
+# it has a factor for each row or column
+ROUNDS = 4  # of the outliers and of what lies under them, each without the other
+TRACE = 6.0  # standard errors from which on the residual has something in common with a
+
+
+def remainder(
+    whole: Rows, rows: Rows, options: Sequence[Explanation], best: Explanation | None, rng: Any
+) -> dict[str, Any]:
+    """What is left of b when the best formula is taken away, and whether that is white."""
+
+    a, b = rows.a, rows.b
+    energy_a, found = float((a * a).sum()), {}
+    size = a.numel()
+    base, weights, rest = _residual(rows)
+    if base == "a" and (beneath := _beneath(rest.numpy(), a.numpy(), rng)):
+        base, rest = f"scaled by {1 + beneath:.6g}", rest - beneath * a
+    found |= {"base": base, "base_weights": tuple(weights)}
+    energy = float((rest * rest).sum())
+    if energy_a > 0:
+        factor = float((a * b).sum()) / energy_a
+        found["factor"], found["residual"] = factor, (energy / energy_a) ** 0.5
+        found["factor_error"] = (float(((b - factor * a) ** 2).sum()) / energy_a / max(size - 1, 1)) ** 0.5
+        found["changed"] = float((rest != 0).double().mean())
+        found["rounding"] = _rounding(whole, options, found) ** 0.5
+        on_grid = rows.a_grain == rows.b_grain and found["changed"] < 0.5 and FORMATS[rows.b_grain].bits < 23
+        mean = float(rest.abs().mean())
+        deviation = _thinned(b, rows.b_grain, found["changed"]) if on_grid else mean * GAUSSIAN
+        found["spread"] = deviation / (energy_a / size) ** 0.5
+    found["changed"] = float((rest != 0).double().mean())
+    if min(a.shape) < SMALLEST_SIDE or energy == 0:
+        return found
+    if not any(one.kind == "stored" for one in options):
+        found["repeats_z"] = repeats(b, b - rest, rows.b_grain)
+    d, x, y = (t.numpy() for t in (rest, a, b))
+    found["related_z"] = related(x, y)
+    white = whiteness(d)
+    # A factor too small to be the base leaves a trace of a, which is structured: the whiter of the two counts.
+    common = inner(d, x) / max(inner(x, x), 1e-300)
+    if _traced(common, x, d):
+        without = d - common * x
+        other = whiteness(without)
+        if abs(other.z) < abs(white.z) / 2:
+            white, d = other, without
+    found |= {"z": white.z, "share": white.share, "needed": white.needed, "rectangles": white.rectangles}
+    small = d[:: max(1, len(d) // SPECTRUM_SIDE)][:SPECTRUM_SIDE, :SPECTRUM_SIDE]
+    if min(small.shape) >= SMALLEST_SPECTRUM and (small != 0).any():
+        seen = spectrum(small, rng)
+        found |= {"outliers": seen.outliers, "rank": seen.rank, "gap": seen.gap, "floor": seen.floor, "bulk": seen.bulk}
+        found |= {"remainder_z": seen.remainder_z, "side": min(small.shape)}
+        found |= {"values": tuple(map(float, seen.values)), "null": tuple(map(float, seen.null))}
+    return found
+
+
+def _thinned(b: torch.Tensor, dtype: str, changed: float) -> float:
+    """Deviation of the Gaussian noise that would have moved this share of values, all of which lay on b's grid before.
+
+    A value moves if its noise is more than half a spacing: sum of P(|noise| > spacing / 2) over the values.
+    """
+    import torch
+
+    half = spacing(b, dtype)[b != 0].flatten() / 2
+    if not len(half) or changed <= 0:
+        return 0.0
+    low, high = float(half.min()) / 10, float(half.max()) * 10
+    for _ in range(40):
+        middle = (low * high) ** 0.5
+        share = float(torch.special.erfc(half / (middle * 2**0.5)).mean())
+        low, high = (middle, high) if share < changed else (low, middle)
+    return low
+
+
+def _residual(rows: Rows) -> tuple[str, Sequence[float], torch.Tensor]:
+    """The formula nearest to b, its weights if it is a mixture, and b minus it; it must take a good part of b - a."""
+    rest = rows.b - rows.a
+    name, weights, energy = "a", (), float((rest * rest).sum())
+    for one in bases(rows):
+        other = rows.b - one.predict(rows.a, rows.anchors)
+        left = float((other * other).sum())
+        if left < (KEEPS if "each" not in one.detail else KEEPS / 2) * energy:
+            name, weights, rest, energy = one.detail, one.numbers.get("weights", ()), other, left
+    return name, weights, rest
+
+
+def _beneath(d: np.ndarray, x: np.ndarray, rng: Any) -> float:
+    """How much of x (rows, n) is in d under what stands out of d; 0.0 unless it is most of what lies there.
+
+    A merged product of low rank hides that everything was scaled too. Both are cut to the space beside the outliers,
+    where noise that is independent of x would have nothing in common with it.
+    """
+    common = inner(d, x) / max(inner(x, x), 1e-300)
+    if min(d.shape) < SMALLEST_SPECTRUM or not _traced(common, x, d):
+        return 0.0
+    every = max(1, len(d) // SPECTRUM_SIDE)
+    d, x = (m[::every][:SPECTRUM_SIDE, :SPECTRUM_SIDE] for m in (d, x))
+    count = spectrum(d, rng).outliers
+    if count == 0 or count > min(d.shape) // 2:
+        return 0.0
+    share = 0.0
+    for _ in range(ROUNDS):
+        left, _, right = np.linalg.svd(d - share * x, full_matrices=False)
+        left, right = left[:, :count], right[:count]
+        under, same = (m - left @ (left.T @ m) for m in (d, x))
+        under, same = (m - (m @ right.T) @ right for m in (under, same))
+        share = float(inner(under, same) / max(inner(same, same), 1e-300))
+    remains = np.square(under - share * same).sum()
+    return share if _traced(share, same, under) and remains < (1 - KEEPS) * np.square(under).sum() else 0.0
+
+
+def _traced(share: float, x: np.ndarray, d: np.ndarray) -> bool:
+    """Whether d has more of x than chance would give it, `share` by least squares."""
+    return abs(share) * (inner(x, x) * d.size) ** 0.5 > TRACE * inner(d, d) ** 0.5
+
+
+def _rounding(rows: Rows, options: Sequence[Explanation], found: dict[str, Any]) -> float:
+    """Energy that storing b makes of itself over that of a: by its dtype, or by the integer grid that it lies on."""
+    energy = float((rows.a * rows.a).sum())
+    grids = [one for one in options if one.kind == "stored" and not one.reverse]
+    if energy == 0:
+        return 0.0
+    if grids:
+        found["storage"] = grids[0].detail
+        step = grids[0].numbers["grid"].steps(rows.b)
+        return float((step**2).expand_as(rows.b).sum()) / 12.0 / energy
+    if FORMATS[rows.b_grain].bits < 23:
+        found["storage"] = FORMATS[rows.b_grain].label
+    if rows.a_grain == rows.b_grain and found["changed"] < 0.5:
+        return found["residual"] ** 2  # most changes are below half a step: which values move is itself noise
+    return rounding_energy(rows.b, rows.b_grain) / energy
+
+
+def repeats(b: torch.Tensor, base: torch.Tensor, dtype: str) -> float:
+    """z of how often b (rows, n) repeats a magnitude within a row or a column, as after rounding to a coarse grid.
+
+    Noise that is symmetric about 0 would as likely have given base - (b - base), which is rounded to b's dtype and
+    counted too. Fewer than twice as many repetitions count as none.
+    """
+    mirrored = cast(2 * base - b, dtype)
+    found = 0.0
+    for x, y in ((b, mirrored), (b.T, mirrored.T)):
+        here, there = _repeated(x), _repeated(y)
+        if here > 2 * there:
+            found = max(found, (here - there) / (here + there) ** 0.5)
+    return found
+
+
+def _repeated(x: torch.Tensor) -> int:
+    """How many values, 0 apart, have a neighbour of the same magnitude when their row is sorted."""
+    ordered = x.abs().sort(1).values
+    return int(((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] > 0)).sum())
+
+
+def related(x: np.ndarray, y: np.ndarray) -> float:
+    """z of the correlation of two matrices, doubly centred, against rows and columns of one of them shuffled.
+
+    Over all permutations of rows and of columns the product of doubly centred matrices (m, n) has mean 0 and variance
+    |x|^2 |y|^2 / ((m - 1) (n - 1)), exactly.
+    """
+    x, y = (m - m.mean(0) - m.mean(1, keepdims=True) + m.mean() for m in (x, y))
+    freedom = (x.shape[0] - 1) * (x.shape[1] - 1)
+    scale = inner(x, x) * inner(y, y)
+    return inner(x, y) * (freedom / scale) ** 0.5 if scale > 0 else 0.0
