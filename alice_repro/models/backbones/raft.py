@@ -20,6 +20,7 @@ ITERATIONS = 20
 RADIUS = 4
 HIDDEN = 128
 TABLE_BYTES = int(1.1 * 2**30)  # of correlations: all that a pair at 720p has, a part of those at 1080p
+ENCODED_PIXELS = 2 * 2**20  # of frames that are encoded together: at 1080p one takes 0.7 GiB
 
 # torchvision's names -> the published ones, applied in order.
 NAMES = (
@@ -76,7 +77,8 @@ class Raft(nn.Module):
     @torch.no_grad()
     def features(self, frames: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) in 0 .. 255 to (N, 256, H/8, W/8); the same for a frame as the first or second of a pair."""
-        return self.net.feature_encoder(_scaled(frames))
+        together = max(1, ENCODED_PIXELS // frames[0, 0].numel())
+        return torch.cat([self.net.feature_encoder(_scaled(part)) for part in frames.split(together)])
 
     @torch.no_grad()
     def forward(
