@@ -71,3 +71,21 @@ def test_two_students_and_their_mean(students):
     mean = synthetic.mixed(teacher, student, 0.45)
     assert audit(teacher, mean, student)[1].kind == "interpolated"
     assert audit(teacher, mean)[1].kind == "training-like"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["finetune", "regression"])
+def test_a_few_hundred_updates_of_the_labs_own_recipe(tmp_path, method):
+    """The lab's teacher tuned by the package's trainer on clean clips, and read back from the files that it writes."""
+    from alice_repro.audit.checkpoints.compare import compare
+    from alice_repro.audit.checkpoints.layouts import open_checkpoint
+    from alice_repro.config import load_recipe, load_scale
+    from alice_repro.training.loop import Trainer
+    from alice_repro.workflow.stages import make_training_clips
+
+    scale = load_scale("lab", ("data.source=clean", "data.samples_per_caption=1"))
+    make_training_clips(scale, "trained", tmp_path / "clips")
+    Trainer(scale, load_recipe(method), "trained", 0, tmp_path / "clips", tmp_path / "run").run()
+    found = compare(open_checkpoint(LAB), open_checkpoint(tmp_path / "run" / "student"))
+    (network,) = found.networks
+    assert network.judgement.kind == "training-like" and network.judgement.confidence.startswith("high")
