@@ -14,6 +14,11 @@ from alice_repro.strict import from_mapping, override, rest
 PACKAGE = Path(__file__).parent
 CHECKOUT = PACKAGE.parent
 
+# Arms that need no training: the teacher with all its steps, with as many as the student, and (in comparisons of
+# methods) the limit of learning consistency alone (`sampling.consistent`).
+FULL, SHORT, CONSISTENT = "teacher-full", "teacher-short", "teacher-consistent"
+UNTRAINED = (FULL, SHORT, CONSISTENT)
+
 
 @dataclass(frozen=True)
 class ModelConfig:

@@ -26,7 +26,7 @@ from alice_repro.audit.findings import (
     Finding,
 )
 from alice_repro.audit.run import Report
-from alice_repro.reporting.render import PAGE_CSS, Head, Sheet
+from alice_repro.reporting.render import PAGE_CSS, Head, Sheet, page_templates
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -195,15 +195,7 @@ def arguments(families: Iterable[str]) -> dict[str, list[str]]:
 
 @cache
 def _environment() -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates(Path(__file__).parent)
     environment.globals |= {"deciding": deciding, "family": family, "faults": FAULTS}
     return environment
 

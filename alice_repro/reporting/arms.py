@@ -14,14 +14,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from alice_repro.config import FULL, SHORT
 from alice_repro.errors import UserError
 from alice_repro.evaluation.index import measures, read_scores
 from alice_repro.manifest import MANIFEST, read_manifest
 from alice_repro.verdicts import TEACHERS
 
-FULL, SHORT = "teacher-full", "teacher-short"
-CONSISTENT = "teacher-consistent"  # the limit of learning consistency alone, in comparisons of methods
-UNTRAINED = (FULL, SHORT, CONSISTENT)
 ENDPOINT = "endpoint"
 _STUDENT = re.compile(r"(?P<recipe>.+)-seed(?P<run>\d+)(?:-at-(?P<update>\d+))?")
 

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from alice_repro.config import ProtocolConfig
+from alice_repro.config import FULL, ProtocolConfig
 from alice_repro.errors import UserError
 from alice_repro.files import read_json, sha256_file, write_json
-from alice_repro.reporting.arms import ENDPOINT, FULL, Arms
+from alice_repro.reporting.arms import ENDPOINT, Arms
 from alice_repro.verdicts import calibrate
 
 SHIFT = 10.0

@@ -13,6 +13,7 @@ import pandas as pd
 
 from alice_repro.config import (
     CHECKOUT,
+    UNTRAINED,
     Comparison,
     Scale,
     load_comparison,
@@ -20,7 +21,7 @@ from alice_repro.config import (
     resolve,
 )
 from alice_repro.errors import UserError
-from alice_repro.reporting.arms import ENDPOINT, UNTRAINED
+from alice_repro.reporting.arms import ENDPOINT
 from alice_repro.reporting.estimates import Measured, difference, difference_of_arms, rate
 from alice_repro.reporting.ledger import Run, has_teacher, read_ledger, read_scores_of, read_teacher, same_training
 from alice_repro.statistics import Estimate, student_quantile
@@ -90,7 +91,7 @@ class Methods:
     def scores(self, teacher: str, arm: str, update: int | None = None) -> pd.DataFrame:
         """Scores of an arm with the training run in column ``run``: at the end, or at a checkpoint of every run.
 
-        The arms without training (`arms.UNTRAINED`) have one run.
+        The arms without training (`config.UNTRAINED`) have one run.
 
         Raises:
             UserError: the ledger has no scores of it.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from alice_repro.config import ClaimInArms
+from alice_repro.config import UNTRAINED, ClaimInArms
 from alice_repro.errors import UserError
 from alice_repro.papers import Claim, load_paper
-from alice_repro.reporting.arms import ENDPOINT, UNTRAINED
+from alice_repro.reporting.arms import ENDPOINT
 from alice_repro.reporting.comparison import ENDPOINTS, SEED_VARIANCE, Endpoint, Methods
 from alice_repro.reporting.render import points
 from alice_repro.statistics import Estimate

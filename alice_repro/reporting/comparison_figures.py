@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from alice_repro.reporting.arms import ENDPOINT, UNTRAINED
+from alice_repro.config import UNTRAINED
+from alice_repro.reporting.arms import ENDPOINT
 from alice_repro.reporting.comparison import Methods
 from alice_repro.reporting.figures import COLOURS, styled
 from alice_repro.reporting.ledger import Run, read_curve

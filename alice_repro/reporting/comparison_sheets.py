@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from alice_repro.reporting.arms import CONSISTENT, ENDPOINT, FULL, SHORT, UNTRAINED
+from alice_repro.config import CONSISTENT, FULL, SHORT, UNTRAINED
+from alice_repro.reporting.arms import ENDPOINT
 from alice_repro.reporting.comparison import MODE_DISTANCE, SEED_VARIANCE, Methods, evaluations_at, mean_of
 from alice_repro.reporting.comparison_claims import Judged, interval
 from alice_repro.reporting.estimates import Measured

@@ -15,7 +15,7 @@ from alice_repro.reporting import figure01
 from alice_repro.reporting.arms import Arms
 from alice_repro.reporting.curves import LOG, TEACHER_CURVE, teacher_curve, training_curve
 from alice_repro.reporting.figures import data_uri, image_bytes
-from alice_repro.reporting.render import PAGE_CSS, Head, Sheet
+from alice_repro.reporting.render import PAGE_CSS, Head, Sheet, page_templates
 from alice_repro.reporting.study import Study, sheets
 
 TEMPLATE = "report.html.j2"
@@ -30,14 +30,10 @@ def write_page(study: Study) -> Path:
     Raises:
         UserError: the verdict or Figure 1 is missing.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     started = time.time()
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
+    template = page_templates(Path(__file__).parent).get_template(TEMPLATE)
     path = study.results / "report.html"
-    atomic_write_text(path, environment.get_template(TEMPLATE).render(css=PAGE_CSS, **_content(study)))
+    atomic_write_text(path, template.render(css=PAGE_CSS, **_content(study)))
     study.record_manifest([path], started)
     return path
 

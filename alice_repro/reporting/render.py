@@ -9,8 +9,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from alice_repro.files import atomic_write_text
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 ABSENT = ""
 
@@ -169,3 +173,16 @@ def _plain(value: object) -> object:
 
 def _escape(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|")
+
+
+def page_templates(folder: Path) -> Environment:
+    """The templates of pages in a folder: what is put in is escaped, and a name that is missing is an error."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -10,13 +10,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from alice_repro.config import load_comparison
+from alice_repro.config import UNTRAINED, load_comparison
 from alice_repro.errors import UserError, unknown_name
 from alice_repro.progress import log
 from alice_repro.reporting.ledger import Run, has_run, has_teacher, keep_run, keep_teacher
 from alice_repro.reporting.methods import FOLDER
 from alice_repro.workflow.graph import NOTEBOOKS, Graph
-from alice_repro.workflow.layout import CHECKOUT, UNTRAINED_ARMS, Layout, StudentArm, snapshot_updates
+from alice_repro.workflow.layout import CHECKOUT, Layout, StudentArm, snapshot_updates
 from alice_repro.workflow.notebook import run_notebook
 from alice_repro.workflow.reference import SUFFIX
 from alice_repro.workflow.reproduce import build, plan
@@ -52,7 +52,7 @@ def add_runs(
         graph = plan(scale, variants=chosen, teachers=teachers, seeds=(seed,), folder=scale + SUFFIX, root=root)
         runs = [Run(teacher, arm, seed) for teacher in graph.teachers for arm in graph.variants]
         lacking = [run for run in runs if not has_run(kept, run, *graph.resolve(run.arm))]
-        teachers_own = [(t, arm) for t in graph.teachers for arm in UNTRAINED_ARMS if not has_teacher(kept, t, arm)]
+        teachers_own = [(t, arm) for t in graph.teachers for arm in UNTRAINED if not has_teacher(kept, t, arm)]
         if not lacking and not teachers_own:
             log(f"seed {seed}: {len(runs)} runs are in the ledger")
             continue

@@ -13,15 +13,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from alice_repro.config import Recipe, Scale, load_scale, resolve, split_settings
+from alice_repro.config import CONSISTENT, FULL, SHORT, UNTRAINED, Recipe, Scale, load_scale, resolve, split_settings
 from alice_repro.errors import unknown_name
 from alice_repro.models.source import locate
 from alice_repro.strict import as_settings
 from alice_repro.workflow.layout import (
     CHECKOUT,
-    CONSISTENT,
     TEACHER_ARMS,
-    UNTRAINED_ARMS,
     Layout,
     StudentArm,
     data_name,
@@ -77,9 +75,9 @@ def dependencies(stage: str, scale: Scale, recipe: Recipe, teacher: str = "train
     elif stage == "sample":
         keys = [*_VIDEO, "model.fps", "prompts.source", "prompts.evaluate", "prompts.seeds", "sampling.seed"]
         keys += ["sampling.batch"]  # for the seconds that a clip takes; the clip itself is the same
-        if arm == "teacher-full":
+        if arm == FULL:
             keys += [*_GUIDED[teacher], *_STEPS]
-        elif arm == "teacher-short":
+        elif arm == SHORT:
             keys += [*_GUIDED[teacher], "teacher.shift", "sampling.student_steps"]
         elif arm == CONSISTENT:
             keys += [*_GUIDED[teacher], *_STEPS, "sampling.student_steps", "sampling.student_shift"]
@@ -207,7 +205,7 @@ class Graph:
             return text
 
         resolved = [self.resolve(name) for name in self.variants]
-        arms = (*UNTRAINED_ARMS, str(StudentArm(next(iter(self.variants)), 0)))
+        arms = (*UNTRAINED, str(StudentArm(next(iter(self.variants)), 0)))
         keys = {
             key
             for scale, recipe in resolved

@@ -6,12 +6,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from alice_repro.config import CHECKOUT, Recipe
+from alice_repro.config import CHECKOUT, FULL, SHORT, UNTRAINED, Recipe
 from alice_repro.errors import UserError
 
-TEACHER_ARMS = ("teacher-full", "teacher-short")
-CONSISTENT = "teacher-consistent"  # the limit of learning consistency alone (`sampling.consistent`), for comparisons
-UNTRAINED_ARMS = (*TEACHER_ARMS, CONSISTENT)
+TEACHER_ARMS = (FULL, SHORT)  # those of Table 4
 _STUDENT_ARM = re.compile(r"(?P<recipe>.+)-seed(?P<seed>\d+)(?:-at-(?P<update>\d{6}))?")
 
 
@@ -33,11 +31,11 @@ def parse_arm(arm: str) -> StudentArm | None:
     Raises:
         UserError: not a name of an arm.
     """
-    if arm in UNTRAINED_ARMS:
+    if arm in UNTRAINED:
         return None
     match = _STUDENT_ARM.fullmatch(arm)
     if match is None:
-        known = ", ".join(UNTRAINED_ARMS)
+        known = ", ".join(UNTRAINED)
         raise UserError(f"unknown arm {arm!r}: valid are {known}, RECIPE-seedK and RECIPE-seedK-at-UPDATE (six digits)")
     update = match["update"]
     return StudentArm(match["recipe"], int(match["seed"]), None if update is None else int(update))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from alice_repro.config import Scale
+from alice_repro.config import CONSISTENT, FULL, UNTRAINED, Scale
 from alice_repro.data.prompts import prompts_for
 from alice_repro.data.training_clips import TrainingClips
 from alice_repro.data.world_clips import clean_clips
@@ -28,7 +28,6 @@ from alice_repro.sampling.agreement import prediction_spread, trajectory_points
 from alice_repro.sampling.few_step import few_step_times
 from alice_repro.sampling.teacher import sample_euler
 from alice_repro.training.setup import teacher_velocity
-from alice_repro.workflow.layout import CONSISTENT, UNTRAINED_ARMS
 from alice_repro.workflow.samplers import Sampler, consistent_sampler, student_sampler, teacher_sampler
 
 SOURCES = ("teacher", "clean", "night", "pastel")
@@ -116,16 +115,16 @@ def sample_arm(
             steps, or short steps that the clips, the sampler or the arm do not allow.
     """
     started = time.time()
-    if (student is None) != (arm in UNTRAINED_ARMS):
+    if (student is None) != (arm in UNTRAINED):
         if student is None:
-            raise unknown_name("teacher arm", arm, UNTRAINED_ARMS)
+            raise unknown_name("teacher arm", arm, UNTRAINED)
         raise UserError(f"arm {arm} takes no student")
     if (interpolator is None) != (short_steps == 0) or (interpolator is not None and student is None):
         raise UserError("frame-interpolated sampling takes a student, an interpolator's folder and short_steps above 0")
     parts = load_teacher(scale.model)
     captions, rows = _planned(plan) if plan else _evaluated(scale)
     if student is None:
-        steps = scale.teacher.steps if arm == "teacher-full" else scale.sampling.student_steps
+        steps = scale.teacher.steps if arm == FULL else scale.sampling.student_steps
         make = consistent_sampler if arm == CONSISTENT else teacher_sampler
         draw = make(scale, parts, teacher_velocity(scale, teacher, parts, captions), steps)
     else:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from alice_repro.config import UNTRAINED
 from alice_repro.errors import UserError
 from alice_repro.reporting.comparison import load_methods
 from alice_repro.workflow import compare
-from alice_repro.workflow.layout import UNTRAINED_ARMS
 
 ARM = "dmd2"
 
@@ -24,6 +24,6 @@ def test_a_run_is_made_once_and_kept_with_the_arms_that_need_no_training(tmp_pat
     made = compare.add_runs("smoke", [ARM], ["exact"], [0], cores=1, root=tmp_path)
     assert [(run.teacher, run.arm, run.seed) for run in made] == [("exact", ARM, 0)]
     methods = load_methods("smoke", tmp_path / "results" / "reference" / "smoke")
-    assert all(methods.has("exact", arm) for arm in (*UNTRAINED_ARMS, ARM))
+    assert all(methods.has("exact", arm) for arm in (*UNTRAINED, ARM))
     monkeypatch.setattr(compare, "build", lambda *arguments: pytest.fail("made again"))
     assert compare.add_runs("smoke", [ARM], ["exact"], [0], cores=1, root=tmp_path) == []

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from alice_repro.audit.checkpoints import drawings
 from alice_repro.audit.checkpoints.compare import Compared, Comparison
@@ -19,10 +17,9 @@ from alice_repro.audit.checkpoints.tables import (
     uncertainty_lines,
     verdict_lines,
 )
-from alice_repro.reporting.render import PAGE_CSS
+from alice_repro.reporting.render import PAGE_CSS, page_templates
 
-if TYPE_CHECKING:
-    from jinja2 import Template
+TEMPLATE = "checkpoint.html.j2"
 
 
 def render(comparison: Comparison) -> str:
@@ -37,12 +34,16 @@ def render(comparison: Comparison) -> str:
         }
         for side, checkpoint in (("a", comparison.a), ("b", comparison.b))
     }
-    return _template().render(
-        css=PAGE_CSS,
-        sides=sides,
-        networks=[_network(one) for one in comparison.networks],
-        notes=list(dict.fromkeys(comparison.notes)),
-        speed=speed_line(comparison),
+    return (
+        page_templates(Path(__file__).parent)
+        .get_template(TEMPLATE)
+        .render(
+            css=PAGE_CSS,
+            sides=sides,
+            networks=[_network(one) for one in comparison.networks],
+            notes=list(dict.fromkeys(comparison.notes)),
+            speed=speed_line(comparison),
+        )
     )
 
 
@@ -66,17 +67,3 @@ def _network(one: Compared) -> dict[str, object]:
         ],
         "tensors": tensors_table(one).html(),
     }
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("checkpoint.html.j2")
