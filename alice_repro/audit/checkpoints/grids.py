@@ -8,6 +8,7 @@ whatever the scale, because rounding does not depend on the power of two.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ SHARE = 0.999  # of the values that can tell must lie on the grid, and of all va
 TELLING = 64  # values whose own spacing is far below the step; fewer cannot tell a grid from chance (0.26^64)
 SEEN = 1 << 17  # values, in whole rows, on which a grid is looked for
 FEW = 1 << 12  # values that are tried first
+MOST = 300  # levels on either side of 0, and a margin: 8 bits give 255
 FINE = 8.0  # "far below": the step is at least so many spacings of the stored dtype
 _STEPS = ((127.0, 8), (128.0, 8), (7.0, 4), (8.0, 4))
 _RANGES = ((255.0, 8), (254.0, 8), (15.0, 4), (14.0, 4))
@@ -76,23 +78,30 @@ def find_grid(b: torch.Tensor, fine: torch.Tensor, dtype: str) -> Grid | None:
     dtype: in which b is effectively stored: its rounding loosens the grid.
     """
     b, fine = (x[: max(1, SEEN // x.shape[1])] for x in (b, fine))
-    error = spacing(b, dtype)
-    few = -(-FEW // b.shape[1])  # rows that are tried first: nearly every grid fails on them
-    for grid in (*_tensor_grids(b), *_row_grids(b.shape[1])):
-        on = all(_on(grid, b[:rows], error[:rows], dtype) for rows in sorted({min(few, len(b)), len(b)}))
-        if on and not _on(grid, fine, spacing(fine, dtype), dtype):
-            return grid
+    few = b[: -(-FEW // b.shape[1])]  # rows that are tried first: nearly every grid fails on them
+    error, error_few, error_fine = spacing(b, dtype), spacing(few, dtype), spacing(fine, dtype)
+    for grids in (_tensor_grids(b, few), *_row_grids(b.shape[1])):
+        for grid in _on(grids, few, error_few, dtype):
+            if _on([grid], b, error, dtype) and not _on([grid], fine, error_fine, dtype):
+                return grid
     return _fp8_grid(b, fine)
 
 
-def _on(grid: Grid, b: torch.Tensor, error: torch.Tensor, dtype: str) -> bool:
-    step = grid.steps(b)
+def _on(grids: Sequence[Grid], b: torch.Tensor, error: torch.Tensor, dtype: str) -> list[Grid]:
+    """Those of the grids that b lies on; together, since a few values take less time than calling for them."""
+    import torch
+
+    if not grids:
+        return []
+    step = torch.stack([grid.steps(b).expand_as(b) for grid in grids])
     tells = (error * FINE <= step) & (b != 0)
-    if int(tells.sum()) < (TELLING if b.numel() > TELLING * 64 else TELLING // 4):
-        return False
-    off = (b - step * (b / step).round()).abs()
-    levels = float((b.abs() / step).amax())
-    return levels < 300 and float((off <= _slack(b, step, error, dtype))[tells].double().mean()) >= SHARE
+    level = b / step
+    off = (b - step * level.round()).abs()
+    hit = (off <= _slack(b, step, error, dtype)) & tells
+    count, hits = (x.flatten(1).sum(1) for x in (tells, hit))
+    enough = count >= (TELLING if b.numel() > TELLING * 64 else TELLING // 4)
+    good = enough & (hits >= SHARE * count) & (level.flatten(1).abs().amax(1) < MOST)
+    return [grid for grid, fits in zip(grids, good.tolist(), strict=True) if fits]
 
 
 def _slack(b: torch.Tensor, step: torch.Tensor, error: torch.Tensor, dtype: str) -> torch.Tensor:
@@ -100,22 +109,26 @@ def _slack(b: torch.Tensor, step: torch.Tensor, error: torch.Tensor, dtype: str)
     return 0.55 * error + 1.05 * 2.0 ** -(FORMATS[dtype].bits + 1) * b.abs() + 2e-3 * step
 
 
-def _row_grids(n: int) -> list[Grid]:
-    found = []
+def _row_grids(n: int) -> Iterator[list[Grid]]:
+    """Grids with a scale a row, then a group: those of one size together."""
     for group in (0, *(g for g in GROUPS if g < n and n % g == 0)):
         per = f"group of {group}" if group else "row"
-        for ranged, steps in ((False, _STEPS), (True, _RANGES)):
-            found += [Grid(f"int{bits}", per, divisor, ranged, group) for divisor, bits in steps]
-    return found
+        yield [
+            Grid(f"int{bits}", per, divisor, ranged, group)
+            for ranged, steps in ((False, _STEPS), (True, _RANGES))
+            for divisor, bits in steps
+        ]
 
 
-def _tensor_grids(b: torch.Tensor) -> list[Grid]:
+def _tensor_grids(b: torch.Tensor, few: torch.Tensor) -> list[Grid]:
     """One step for all: the smallest magnitude is one, two or three steps; then refined by least squares."""
     import torch
 
-    values = b.abs().flatten()
-    values = torch.unique(values[values > 0])
-    if len(values) < 4:
+    if len(torch.unique(few.abs())) > MOST:
+        return []
+    values = torch.unique(b.abs())
+    values = values[values > 0]
+    if not 4 <= len(values) <= MOST:
         return []
     found = []
     gap = float((values[1:33] - values[: len(values[1:33])]).median())
@@ -124,7 +137,7 @@ def _tensor_grids(b: torch.Tensor) -> list[Grid]:
         levels = (low / first).round()
         step = float((levels * low).sum() / (levels**2).sum().clamp(min=1))
         top = float(values[-1]) / step if step else 1e9
-        if top < 300:
+        if top < MOST:
             found.append(Grid("int4" if top <= 15.5 else "int8", "tensor", step=step))
     return found
 

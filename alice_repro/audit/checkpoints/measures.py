@@ -9,19 +9,16 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from alice_repro.audit.checkpoints.explanations import FULL, Explanation, candidates
 from alice_repro.audit.checkpoints.matching import Pair
-from alice_repro.audit.checkpoints.precision import cast
 from alice_repro.audit.checkpoints.remainder import SMALLEST_SIDE, remainder
 from alice_repro.audit.checkpoints.samples import plane, sample
+from alice_repro.audit.checkpoints.streaming import Sums, stream
 from alice_repro.audit.checkpoints.tensors import Tensor
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True)
@@ -101,11 +98,11 @@ def measure(pair: Pair, anchors: Sequence[Tensor] = (), seed: int = 0) -> Eviden
     anchors = tuple(anchor for anchor in anchors if anchor is not None and anchor.shape == pair.b.shape)
     rng = np.random.default_rng([seed, zlib.crc32(pair.name.encode())])
     if pair.b.size == 0:
-        return _with({}, pair, _Sums(), None)
+        return _with({}, pair, Sums(), None)
     whole, square = sample(pair, anchors, rng)
     options = list(candidates(whole))
     best = next((one for one in options if one.share >= FULL), None)
-    sums = _stream(pair, anchors, best)
+    sums = stream(pair, anchors, best)
     found: dict[str, Any] = {}
     if best is not None:
         found |= {"explanation": best.kind, "detail": best.detail, "reverse": best.reverse, "numbers": best.numbers}
@@ -114,85 +111,7 @@ def measure(pair: Pair, anchors: Sequence[Tensor] = (), seed: int = 0) -> Eviden
     return _with(found, pair, sums, best)
 
 
-@dataclass
-class _Sums:
-    """Running totals over chunks."""
-
-    equal: int = 0
-    zeroed: int = 0
-    not_finite: int = 0
-    explained: int = 0
-    aa: float = 0.0
-    bb: float = 0.0
-    ab: float = 0.0
-    dd: float = 0.0
-    rows: int = 0
-    columns: Any = None
-
-
-def _stream(pair: Pair, anchors: Sequence[Tensor], best: Explanation | None) -> _Sums:
-    import torch
-
-    sums = _Sums()
-    same = best is None or best.kind == "identical"
-    for start, stop in pair.b.chunks():
-        a, b = pair.rows(start, stop)
-        if a.dtype == b.dtype and _same_bits(a, b):
-            a = a.float().flatten()
-            sums.aa += (energy := float(a @ a))
-            sums.ab, sums.bb = sums.ab + energy, sums.bb + energy
-            sums.equal, sums.explained = sums.equal + a.numel(), sums.explained + a.numel()
-            continue
-        wide = plane(pair.b.shape)[1]
-        a, b = a.float().reshape(-1, wide), b.float().reshape(-1, wide)
-        equal = a == b
-        sums.equal += (count := int(torch.count_nonzero(equal)))
-        matched = equal
-        if not same:
-            matched = equal | _matches(best, a, b, [c.rows(start, stop).reshape(-1, wide) for c in anchors])
-            count = int(torch.count_nonzero(matched))
-        sums.explained += count
-        missed = ~matched
-        if count < a.numel() // 4:  # edits in places leave more than that alone
-            sums.rows, touched = sums.rows + len(a), torch.ones(wide, dtype=torch.bool)
-        else:
-            sums.rows, touched = sums.rows + int(torch.count_nonzero(missed.any(1))), missed.any(0)
-        sums.columns = touched if sums.columns is None else sums.columns | touched
-        a, b = a.flatten(), b.flatten()
-        d = b - a
-        energy = float(d @ d)
-        if not np.isfinite(energy):
-            sums.not_finite += int((~torch.isfinite(d)).sum())
-            keep = torch.isfinite(d)
-            a, b, d = a[keep], b[keep], d[keep]
-            energy = float(d @ d)
-        sums.dd += energy
-        sums.aa, sums.bb, sums.ab = sums.aa + float(a @ a), sums.bb + float(b @ b), sums.ab + float(a @ b)
-        zeros = int(torch.count_nonzero(a)) - int(torch.count_nonzero(b))
-        sums.zeroed += max(zeros, 0)
-    return sums
-
-
-def _matches(best: Explanation, a: torch.Tensor, b: torch.Tensor, anchors: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Where the formula holds. One factor for all is tried in fp32 first, and only what it misses in fp64."""
-    x, y = (b, a) if best.reverse else (a, b)
-    if best.kind in ("cast", "pruned"):
-        return best.matches(x, y, anchors)
-    if "factor" in (best.numbers or {}):
-        matched = cast(x * best.numbers["factor"], best.numbers["dtype"]) == y
-        missed = ~matched
-        matched[missed] = best.matches(x[missed].double(), y[missed].double(), ())
-        return matched
-    return best.matches(x.double(), y.double(), [c.double() for c in anchors])
-
-
-def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
-    import torch
-
-    return torch.equal(a.flatten().view(torch.uint8), b.flatten().view(torch.uint8)) if a.numel() else True
-
-
-def _with(found: dict[str, Any], pair: Pair, sums: _Sums, best: Explanation | None) -> Evidence:
+def _with(found: dict[str, Any], pair: Pair, sums: Sums, best: Explanation | None) -> Evidence:
     numbers = {k: v for k, v in (found.pop("numbers", None) or {}).items() if k in ("factor", "weights", "dtype")}
     return Evidence(
         name=pair.name,
@@ -209,7 +128,7 @@ def _with(found: dict[str, Any], pair: Pair, sums: _Sums, best: Explanation | No
         cosine=min(sums.ab / (sums.aa * sums.bb) ** 0.5, 1.0) if sums.aa * sums.bb > 0 else None,
         explained=sums.explained,
         rows_changed=sums.rows,
-        columns_changed=int(sums.columns.sum()) if sums.columns is not None else 0,
+        columns_changed=sums.columns_changed,
         rearranged=" and ".join(
             what for what, order in (("rows", pair.row_order), ("columns", pair.column_order)) if order is not None
         ),

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alice_repro.audit.checkpoints.signatures import ALPHA, as_array, correlations, fisher, sample_rows, signature
+from alice_repro.audit.checkpoints.signatures import (
+    as_array,
+    correlations,
+    fisher,
+    normal_bound,
+    sample_rows,
+    signature,
+)
 from alice_repro.audit.checkpoints.tensors import Tensor
 
 if TYPE_CHECKING:
@@ -58,12 +65,10 @@ def _suspect(pair: Pair) -> bool:
     """Whether some sampled row of b is not alike the row of a in its place."""
     if len(pair.b.shape) < 2 or pair.b.row_count < LEAST or pair.b.size < LEAST * LEAST:
         return False
-    from scipy.stats import norm
-
     a, b = signature(pair.a), signature(pair.b)
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     r = np.divide((a * b).sum(1), norms, out=np.ones(len(a)), where=norms > 0)
-    return bool((fisher(r, a.shape[1] - 1) < norm.isf(ALPHA / len(r))).any()) and a.shape[1] > 8
+    return bool((fisher(r, a.shape[1] - 1) < normal_bound(len(r))).any()) and a.shape[1] > 8
 
 
 def _searched(pair: Pair, orders: list[np.ndarray]) -> Pair:

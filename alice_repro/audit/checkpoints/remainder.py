@@ -165,9 +165,12 @@ def repeats(b: torch.Tensor, base: torch.Tensor, dtype: str) -> float:
 
 
 def _repeated(x: torch.Tensor) -> int:
-    """How many values, 0 apart, have a neighbour of the same magnitude when their row is sorted."""
-    ordered = x.abs().sort(1).values
-    return int(((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] > 0)).sum())
+    """How many values, 0 apart, have a neighbour of the same magnitude when their row is sorted.
+
+    In fp32, which numpy sorts ten times faster than torch sorts fp64.
+    """
+    ordered = np.sort(x.abs().float().contiguous().numpy(), axis=1)
+    return int(np.count_nonzero((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] > 0)))
 
 
 def related(x: np.ndarray, y: np.ndarray) -> float:

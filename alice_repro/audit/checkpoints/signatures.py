@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 
@@ -51,17 +52,20 @@ def fisher(r: np.ndarray, freedom: int) -> np.ndarray:
     return np.arctanh(np.clip(r.astype(np.float64), -1 + 1e-12, 1 - 1e-12)) * np.sqrt(max(freedom - 3, 1))
 
 
+def normal_bound(comparisons: int) -> float:
+    """What the largest of so many Normal(0, 1) exceeds with probability `ALPHA`, at most."""
+    return -NormalDist().inv_cdf(ALPHA / comparisons)
+
+
 def related_bound(z: np.ndarray, comparisons: int) -> float:
     """What z exceeds by chance with probability `ALPHA` in so many comparisons.
 
     Weights that are structured alike without being related spread more than Normal(0, 1): the spread of the lower half
     of |z|, which holds the unrelated ones wherever there are two or more a row, widens the bound where it is larger.
     """
-    from scipy.stats import norm
-
     lower = np.sort(np.abs(z), axis=1)[:, : max(z.shape[1] // 2, 1)] if z.shape[1] > 1 else np.zeros(1)
     spread = float(np.sqrt((lower**2).mean())) / 0.38  # that of the lower half of |Normal(0, 1)|
-    return float(norm.isf(ALPHA / comparisons)) * max(1.0, spread)
+    return normal_bound(comparisons) * max(1.0, spread)
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

@@ -68,8 +68,9 @@ def whiteness(d: np.ndarray) -> Whiteness:
     if not scale > 0 or min(d.shape) < 2:
         return Whiteness(0.0, 0.0, 1.0, 0.0)
     d = d / scale
-    total, variance, energy = over_rectangles(d), over_rectangles(d * d), float((d * d).sum())
-    fourth = over_rectangles(d**4)
+    squares = d * d
+    total, variance, energy = over_rectangles(d), over_rectangles(squares), float(squares.sum())
+    fourth = over_rectangles(squares * squares)
     # Few values that are not 0 form no rectangle, and rounding leaves either sum a little beside 0.
     if variance <= ROUNDING * energy**2 or fourth <= 0:
         return Whiteness(0.0, 0.0, 1.0, 0.0)
@@ -107,9 +108,9 @@ def spectrum(d: np.ndarray, rng: np.random.Generator) -> Spectrum:
     d = d if d.shape[0] <= d.shape[1] else d.T
     import torch
 
-    left, values, right = (
-        part.numpy() for part in torch.linalg.svd(torch.from_numpy(np.ascontiguousarray(d)), full_matrices=False)
-    )
+    matrix = torch.from_numpy(np.ascontiguousarray(d))
+    values = torch.linalg.svdvals(matrix).numpy()
+    left = right = None  # vectors cost as much again, and noise needs none
     most = len(values) - SMALLEST_BULK
     count, rest = 0, d
     while True:
@@ -118,6 +119,8 @@ def spectrum(d: np.ndarray, rng: np.random.Generator) -> Spectrum:
         if fresh == count:
             break
         count = fresh
+        if left is None:
+            left, _, right = (part.numpy() for part in torch.linalg.svd(matrix, full_matrices=False))
         rest = _product(left[:, count:] * values[count:], right[count:])
     bulk = values[count:]
     half = len(bulk) // 2
