@@ -38,6 +38,11 @@ class Thresholds:
     noisy: float = 0.5  # of what was trained must have such a floor, or it is the training's own
     many: float = 4.0  # times as many tensors: then the few that could be either are taken for the same
     tiny: float = 0.001  # share of values that differ: edited, if the rest is explained
+    agreeing: float = 0.8  # of the noisy structured tensors must have one rank for a rank of 3 or less to be believed
+    mixture: tuple[float, float] = (0.5, 1.7)  # size of what is independent of A over what A lacks to weight 1: then
+    # it may be another checkpoint, of half to 1.7 times A's size
+    least_mixed: float = 0.02  # part of another checkpoint; where the rest is structured, five times as much, since
+    # weight decay shrinks what is trained
 
 
 THRESHOLDS = Thresholds()
@@ -50,7 +55,9 @@ class Character:
     """What one pair's change is. kind: see `character`; detail: in words, with numbers.
 
     rank: of a low-rank part; noise: size of the white part relative to a; structure: share of the energy of the
-    rank-one part that would give the same statistic; certain: false if only the company of other tensors decided.
+    rank-one part that would give the same statistic; certain: false if only the company of other tensors decided;
+    doubt: between what "cannot tell" cannot decide; zeroed: share of a's values that were set to 0 before; missed:
+    values that the formula does not give, where there is one.
     """
 
     name: str
@@ -62,6 +69,9 @@ class Character:
     structure: float | None = None
     rearranged: str = ""
     certain: bool = True
+    doubt: str = ""
+    zeroed: float = 0.0
+    missed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -106,15 +116,16 @@ def _alone(one: Evidence, limits: Thresholds) -> Character | None:
     """What a tensor shows by itself; None: no sign of structure in it, to be judged in company."""
 
     def said(kind: str, detail: str, **more: Any) -> Character:
-        return Character(one.name, one.size, kind, detail, rearranged=one.rearranged, **more)
+        return Character(one.name, one.size, kind, detail, rearranged=one.rearranged, zeroed=_zeroed(one), **more)
 
     missed = one.size - one.explained
     if one.not_finite:
-        return said("cannot tell", f"{one.not_finite:,} values are NaN or infinite")
+        return said("cannot tell", f"{one.not_finite:,} values are NaN or infinite", doubt="values are NaN or infinite")
     if one.explanation and missed <= limits.tiny * one.size:
         return _explained(one, missed, said)
     if one.energy == 0:
-        return said("cannot tell", "A's values are all 0, B's are not: nothing to compare them with")
+        detail = "A's values are all 0, B's are not: nothing to compare them with"
+        return said("cannot tell", detail, doubt="A's values are all 0")
     places = _places(one, limits)
     if places:
         return said("edited", f"{places}; relative change {_size(one.relative)}")
@@ -135,10 +146,10 @@ def _explained(one: Evidence, missed: int, said: Any) -> Character:
     if kind == "identical" and one.dtype_a != one.dtype_b:
         detail = f"equal values, {one.dtype_b} instead of {one.dtype_a}"
     if kind == "pruned":
-        detail = f"{one.zeroed / one.size:.1%} of the values set to 0, the others equal"
+        detail = f"{one.zeroed / one.size:.1%} of the {one.detail}"
     if one.reverse:
         detail = f"A is B {detail}" if kind != "scaled" else f"A is B {detail}, rounded"
-    return said(kind, detail + (f"; {missed:,} values differ" if missed else ""))
+    return said(kind, detail + (f"; {missed:,} values differ" if missed else ""), missed=missed)
 
 
 def _places(one: Evidence, limits: Thresholds) -> str:
@@ -157,21 +168,48 @@ def _places(one: Evidence, limits: Thresholds) -> str:
 
 def _structured(one: Evidence, limits: Thresholds) -> Character:
     """Low rank if the outliers end in a cliff; else as trainings leave it, with or without noise on top."""
-    base = "" if one.base == "a" else f"{one.base}, then "
+    base = _base(one)
     seen = f"z {one.z:.1f}, structured share {one.share:.2f}"
-    common = {"structure": one.share, "rearranged": one.rearranged}
-    made = limits.beyond_rounding * one.rounding**2
-    cliff = one.rank is not None and one.gap >= limits.gap and 0 < one.rank <= limits.rank_share * one.side
-    if cliff:
+    common = {"structure": one.share, "rearranged": one.rearranged, "zeroed": _zeroed(one)}
+    # A may be rounded itself, of values that B came from unrounded.
+    made = limits.beyond_rounding * (one.rounding**2 + one.rounding_a**2)
+    if _foreign(one, 5 * limits.least_mixed, limits):
+        detail = f"{base}a structured part of relative size {_size(one.residual)} ({seen})"
+        return Character(one.name, one.size, "cannot tell", detail, doubt=_MIXTURE, **common)
+    low = one.rank is not None and 0 < one.rank <= limits.rank_share * one.side and one.gap >= limits.gap
+    if low or (one.rank and one.exact):
         noise = noise_size(one, one.bulk) if one.bulk * one.residual**2 > max(made, 1e-13) else None
         more = f" plus white noise of relative size {noise:.2g}" if noise else ""
         detail = f"{base}rank {one.rank} of relative size {_size(one.residual)}{more} ({seen})"
         return Character(one.name, one.size, "low-rank", detail, one.rank, noise, **common)
-    noisy = one.floor is not None and one.floor >= limits.noise_floor and one.floor * one.residual**2 > made
+    # Values that were kept at 0 tear holes into a structure, which look like noise of the same share.
+    torn = one.zeroed_share if one.zeroed_what else 0.0
+    noisy = one.floor is not None and one.floor >= limits.noise_floor + torn and one.floor * one.residual**2 > made
     noise = noise_size(one, one.floor) if noisy else None
     more = f" plus white noise of relative size {noise:.2g}" if noise else ""
     detail = f"{base}structured change of relative size {_size(one.residual)}{more} ({seen})"
     return Character(one.name, one.size, "training-like", detail, None, noise, **common)
+
+
+_MIXTURE = "a mixture of A with a checkpoint that is not given, or A scaled and changed independently"
+
+
+def _foreign(one: Evidence, least: float, limits: Thresholds) -> bool:
+    """Whether b is as a mixture with another checkpoint would be: a share of a, and as much of something else."""
+    lacking = 1 - (one.factor or 0.0)
+    if one.base_weights or not one.base.startswith("scaled") or not least <= lacking <= 1:
+        return False
+    return limits.mixture[0] <= one.residual / lacking <= limits.mixture[1]
+
+
+def _zeroed(one: Evidence) -> float:
+    return one.zeroed / one.size if one.explanation == "pruned" else one.zeroed_share
+
+
+def _base(one: Evidence) -> str:
+    """In words, what the change was on top of."""
+    pruned = f"{one.zeroed_share:.1%} of the values set to 0 ({one.zeroed_what}), then " if one.zeroed_what else ""
+    return pruned + ("" if one.base == "a" else f"{one.base}, then ")
 
 
 def _expected(one: Evidence, limits: Thresholds) -> float:
@@ -198,19 +236,29 @@ def _in_company(quiet: Sequence[Evidence], limits: Thresholds) -> set[str]:
 
 def _white(one: Evidence, power: float, limits: Thresholds) -> Character:
     """No structure, alone or in company: noise if structure would have shown, else nobody can tell."""
-    base = "" if one.base == "a" else f"{one.base}, then "
+    base = _base(one)
     noise = noise_size(one)
-    common = {"noise": noise, "structure": one.share, "rearranged": one.rearranged}
-    scatter = f"white noise of relative size {noise:.2g} (z {one.z or 0:.1f}"
+    common = {"structure": one.share, "rearranged": one.rearranged, "zeroed": _zeroed(one)}
+    places = f" on {one.changed:.1%} of the values" if one.changed < 0.5 and not one.thinned else ""
+    scatter = f"white noise of relative size {noise:.2g}{places} (z {one.z or 0:.1f}"
+
+    def said(kind: str, detail: str, doubt: str = "") -> Character:
+        size = None if one.bounded and kind in ("scaled", "interpolated") else noise
+        return Character(one.name, one.size, kind, f"{base}{detail}", None, size, doubt=doubt, **common)
+
     if (one.repeats_z or 0.0) >= limits.z_tensor:
-        detail = f"{base}rounded to a grid that is not recognised (values repeat, z {one.repeats_z:.0f}), or {scatter})"
-        return Character(one.name, one.size, "cannot tell", detail, None, **common)
+        detail = f"rounded to a grid that is not recognised (values repeat, z {one.repeats_z:.0f}), or {scatter})"
+        return said("cannot tell", detail, "rounded to a grid that is not recognised, or noise")
     if one.base_weights:
-        return Character(one.name, one.size, "interpolated", f"{base}{scatter})", None, **common)
+        return said("interpolated", "rounded" if one.bounded else f"{scatter})")
+    if one.bounded and one.base.startswith("scaled"):
+        return said("scaled", "within what rounding both A and B makes")
+    if _foreign(one, limits.least_mixed, limits):
+        return said("cannot tell", f"{scatter})", _MIXTURE)
     if power >= limits.z_pool:
-        return Character(one.name, one.size, "noise", f"{base}{scatter})", None, **common)
-    detail = f"{base}{scatter}), or a change whose structure is too weak to show here (expected z {power:.1f})"
-    return Character(one.name, one.size, "cannot tell", detail, None, **common)
+        return said("noise", f"{scatter})")
+    detail = f"{scatter}), or a change whose structure is too weak to show here (expected z {power:.1f})"
+    return said("cannot tell", detail, "noise, or a change too weak to show its structure")
 
 
 def _agreed(found: list[Character], evidence: Sequence[Evidence], limits: Thresholds) -> list[Character]:
@@ -222,16 +270,19 @@ def _agreed(found: list[Character], evidence: Sequence[Evidence], limits: Thresh
         # A long training fills some matrices' spectra to the floor; noise that was added would be in most of them.
         found = [replace(one, noise=None) if one.kind == "training-like" else one for one in found]
     usual = ranks.most_common(1)[0][0] if ranks else 0
+    hidden = [i for i, seen in enumerate(evidence) if (seen.floor or 0.0) >= limits.noise_floor]
+    structured = [found[i] for i in hidden if found[i].kind in STRUCTURED]
+    agree = sum(one.rank == usual for one in structured) >= limits.agreeing * len(structured)
     for i, (one, seen) in enumerate(zip(found, evidence, strict=True)):
-        hidden = seen.floor is not None and seen.floor >= limits.noise_floor
-        if one.kind == "low-rank" and one.rank <= 3 and hidden and trained > limits.many * low:
+        # Noise leaves the first few directions of a training, which then look like a cliff, each at another rank.
+        if one.kind == "low-rank" and one.rank <= 3 and i in hidden and trained > 0 and not agree:
             detail = one.detail.replace(f"rank {one.rank}", "structured change", 1)
             found[i] = replace(one, kind="training-like", rank=None, detail=detail, certain=False)
         elif one.kind == "training-like" and low > trained and abs((seen.outliers or 0) - usual) <= usual / 5:
             found[i] = replace(
                 one, kind="low-rank", rank=usual, detail=f"{one.detail}; about rank {usual}", certain=False
             )
-        elif one.kind == "training-like" and hidden and low > limits.many * trained:
+        elif one.kind == "training-like" and i in hidden and low > limits.many * trained:
             found[i] = replace(
                 one, kind="low-rank", rank=usual, detail=f"{one.detail}; its rank is hidden", certain=False
             )

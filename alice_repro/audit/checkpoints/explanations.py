@@ -91,8 +91,11 @@ def candidates(rows: Rows) -> Iterator[Explanation]:
                             reverse, dtype=last)  # fmt: skip
     zeros = (b == 0) & (a != 0)
     if float(zeros.double().mean()) > 0.005:
+        c = float((a * b).sum()) / max(float((a * a)[b != 0].sum()), 1e-300)
         for dtype in ("", rows.b_grain):
-            yield found("pruned", "some values set to 0", _pruned_matches(dtype), None, dtype=dtype)
+            yield found("pruned", "values set to 0, the others equal", _pruned_matches(dtype), None, dtype=dtype)
+        yield found("pruned", f"values set to 0, the others scaled by {c:.4g}",
+                    lambda a, b, _: (b == 0) | _near(b, c * a, rows.b_grain), None, dtype=rows.b_grain)  # fmt: skip
     apart = int((cast(a, rows.b_grain) != b).sum())
     for reverse in (False, True) if apart >= APART else ():
         source, target, dtype = (b, a, rows.a_grain) if reverse else (a, b, rows.b_grain)

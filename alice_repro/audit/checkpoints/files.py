@@ -17,16 +17,21 @@ _SHARD = re.compile(r"(?P<stem>.*?)-?(?P<number>\d{5})-of-(?P<count>\d{5})\.safe
 
 @dataclass
 class Opening:
-    """How a checkpoint is being opened. partial: let missing parts pass, with a note; notes: what was left out."""
+    """How a checkpoint is being opened. partial: let missing parts pass, with a note; notes: what was left out.
+
+    complete: false as soon as a part was found to be missing.
+    """
 
     partial: bool = False
     notes: list[str] = field(default_factory=list)
+    complete: bool = True
 
     def lacking(self, problem: str, fix: str) -> None:
         """Something is missing: an error, or a note if the user asked for what is there."""
         if not self.partial:
             raise UserError(f"{problem}: {fix}, or give --partial to compare what is there")
         self.notes.append(problem)
+        self.complete = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,7 @@ def read_set(files: FileSet, opening: Opening) -> dict[str, Tensor]:
     for file in files.files:
         held, problems = read_header(file, opening.partial)
         opening.notes += problems
+        opening.complete &= not problems
         for name, tensor in held.items():
             if name in tensors:
                 raise UserError(

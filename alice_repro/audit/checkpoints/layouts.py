@@ -42,13 +42,15 @@ __all__ = ["HIGH", "LOW", "Checkpoint", "Network", "Tensor", "open_checkpoint"]
 class Network:
     """The tensors of one network by canonical name. config: its config.json, if there is one.
 
-    layout: whose names its file has: "diffusers", "original Wan", "other".
+    layout: whose names its file has: "diffusers", "original Wan", "other"; complete: false if shards were missing or
+    files cut short.
     """
 
     name: str
     tensors: Mapping[str, Tensor]
     config: Mapping[str, Any] | None = None
     layout: str = "diffusers"
+    complete: bool = True
 
     @property
     def size(self) -> int:
@@ -220,7 +222,7 @@ def _network(name: str, tensors: Mapping[str, Tensor], config: Any, opening: Ope
     weights, notes = with_scales(tensors)
     opening.notes += notes
     layout, named = canonical_names(weights)
-    return Network(name, named, config, layout)
+    return Network(name, named, config, layout, opening.complete)
 
 
 def _name_of(folder: Path, config: Mapping[str, Any] | None, expert: str) -> str:

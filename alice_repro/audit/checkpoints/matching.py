@@ -59,7 +59,8 @@ class Pair:
 class Matching:
     """Pairs in the order of B's files; what only one side has; tensors of one name and two shapes.
 
-    renumbered: "stack.number" in B -> in A, of blocks that stand under another number.
+    renumbered: "stack.number" in B -> in A, of blocks that stand under another number; complete_a, complete_b: false
+    where files were missing, whose tensors say nothing about the network.
     """
 
     pairs: tuple[Pair, ...]
@@ -67,6 +68,8 @@ class Matching:
     only_b: tuple[Tensor, ...]
     reshaped: tuple[Pair, ...]
     renumbered: Mapping[str, str] | None = None
+    complete_a: bool = True
+    complete_b: bool = True
 
 
 def match(a: Network, b: Network) -> Matching:
@@ -105,6 +108,8 @@ def match(a: Network, b: Network) -> Matching:
         tuple(only_b.values()),
         tuple(sorted(reshaped, key=lambda pair: pair.name)),
         moved,
+        a.complete,
+        b.complete,
     )
 
 

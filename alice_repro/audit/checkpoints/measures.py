@@ -30,12 +30,14 @@ class Evidence:
     columns_changed: with a value that is neither equal nor explained.
 
     Of the sample: explanation, detail, reverse, numbers: the formula that gives b from a (a from b); storage: a grid or
-    dtype that b was rounded to; residual: |b - base| / |a| where base is "a", or what the best formula gives;
-    rounding: the part of `residual` that rounding b makes by itself; spread: deviation of the residual over rms(a),
-    from the size and number of the steps where rounding let few values move; changed: share
-    of values with a residual; factor: of a in b by least squares, with its standard error; repeats_z: of the values
-    that b repeats within its rows or columns, None where a grid is known; related_z: of the cosine
-    against shuffled rows and columns; z ... remainder_z: see `whiteness`; values, null: singular values.
+    dtype that b was rounded to; zeroed_what, zeroed_share: what of a was set to 0 before anything else, and how much;
+    residual: |b - base| / |a| where base is "a", or what the best formula gives; rounding: the part of `residual` that
+    rounding b makes by itself; rounding_a: what rounding a would have left, if b came from finer values; bounded: the
+    residual is no more than these two; thinned: both lie on one coarse dtype, in which few values moved; spread:
+    deviation of the residual over rms(a), from the size and number of the steps where it was thinned; changed: share of
+    values with a residual; factor: of a in b by least squares, with its standard error; repeats_z: of the values that b
+    repeats within its rows or columns, None where a grid is known; related_z: of the cosine against shuffled rows and
+    columns; z ... exact: see `whiteness`; values, null: singular values.
     """
 
     name: str
@@ -63,6 +65,11 @@ class Evidence:
     base_weights: tuple[float, ...] = ()
     residual: float = 0.0
     rounding: float = 0.0
+    rounding_a: float = 0.0
+    zeroed_what: str = ""
+    zeroed_share: float = 0.0
+    bounded: bool = False
+    thinned: bool = False
     spread: float = 0.0
     changed: float = 0.0
     factor: float | None = None
@@ -79,6 +86,7 @@ class Evidence:
     floor: float | None = None
     bulk: float | None = None
     remainder_z: float | None = None
+    exact: bool = False
     side: int = 0
     values: tuple[float, ...] = ()
     null: tuple[float, ...] = ()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alice_repro.audit.checkpoints.explanations import Explanation, Rows, bases
+from alice_repro.audit.checkpoints.explanations import FULL, NEAREST, Explanation, Rows, bases
+from alice_repro.audit.checkpoints.masks import kept
 from alice_repro.audit.checkpoints.precision import FORMATS, cast, rounding_energy, spacing
 from alice_repro.audit.checkpoints.whiteness import inner, spectrum, whiteness
 
@@ -17,10 +19,12 @@ if TYPE_CHECKING:
 SPECTRUM_SIDE = 256
 SMALLEST_SIDE = 16  # a matrix narrower than this says nothing about structure
 SMALLEST_SPECTRUM = 24
-GAUSSIAN = 1.2533  # deviation of a normal variable over its mean magnitude: sqrt(pi / 2)
 KEEPS = 0.75  # a formula becomes the base if it leaves at most this share of the energy of b - a; half of that, if
 # it has a factor for each row or column
-ROUNDS = 4  # of the outliers and of what lies under them, each without the other
+GAUSSIAN = 1.2533  # deviation of a normal variable over its mean magnitude: sqrt(pi / 2)
+BOUNDARY = 0.75  # spacings between the fine value and the stored one: half a one if it moved before the cast
+ROUNDS = 30  # at most, of the outliers and of what lies under them, each without the other;
+SETTLED = 1e-7  # relative change of what lies under them that ends it
 TRACE = 6.0  # standard errors from which on the residual has something in common with a
 
 
@@ -29,24 +33,32 @@ def remainder(
 ) -> dict[str, Any]:
     """What is left of b when the best formula is taken away, and whether that is white."""
 
+    energy_a, found = float((rows.a * rows.a).sum()), {}
+    size = rows.a.numel()
+    masked = kept(rows.a, rows.b)
+    if masked:
+        found |= {"zeroed_what": masked[0], "zeroed_share": 1 - float(masked[1].double().mean())}
+        rows = replace(rows, a=rows.a * masked[1])
     a, b = rows.a, rows.b
-    energy_a, found = float((a * a).sum()), {}
-    size = a.numel()
     base, weights, rest = _residual(rows)
-    if base == "a" and (beneath := _beneath(rest.numpy(), a.numpy(), rng)):
-        base, rest = f"scaled by {1 + beneath:.6g}", rest - beneath * a
+    factor = float((a * b).sum()) / (float((a * a).sum()) or 1.0)
+    if base == "a" or base.startswith("scaled by"):
+        beneath = _beneath(rest.numpy(), a.numpy(), rng, fitted=base != "a")
+        if beneath:
+            factor = beneath + (1.0 if base == "a" else factor)
+            base, rest = f"scaled by {factor:.6g}", rest - beneath * a
     found |= {"base": base, "base_weights": tuple(weights)}
     energy = float((rest * rest).sum())
     if energy_a > 0:
-        factor = float((a * b).sum()) / energy_a
         found["factor"], found["residual"] = factor, (energy / energy_a) ** 0.5
         found["factor_error"] = (float(((b - factor * a) ** 2).sum()) / energy_a / max(size - 1, 1)) ** 0.5
         found["changed"] = float((rest != 0).double().mean())
         found["rounding"] = _rounding(whole, options, found) ** 0.5
-        on_grid = rows.a_grain == rows.b_grain and found["changed"] < 0.5 and FORMATS[rows.b_grain].bits < 23
-        mean = float(rest.abs().mean())
-        deviation = _thinned(b, rows.b_grain, found["changed"]) if on_grid else mean * GAUSSIAN
-        found["spread"] = deviation / (energy_a / size) ** 0.5
+        if FORMATS[rows.a_grain].bits < 23:
+            found["rounding_a"] = (rounding_energy(a, rows.a_grain) / energy_a) ** 0.5
+            found["bounded"] = base != "a" and _bounded(rows, weights or (found["factor"],), rest)
+        spread, found["thinned"] = _spread(rows, base, rest, found["changed"])
+        found["spread"] = spread / (energy_a / size) ** 0.5
     found["changed"] = float((rest != 0).double().mean())
     if min(a.shape) < SMALLEST_SIDE or energy == 0:
         return found
@@ -63,13 +75,43 @@ def remainder(
         if abs(other.z) < abs(white.z) / 2:
             white, d = other, without
     found |= {"z": white.z, "share": white.share, "needed": white.needed, "rectangles": white.rectangles}
-    small = d[:: max(1, len(d) // SPECTRUM_SIDE)][:SPECTRUM_SIDE, :SPECTRUM_SIDE]
+    full = d[np.abs(d).max(1) > 0][:, np.abs(d).max(0) > 0]  # rows without a change say nothing of its rank
+    small = full[:: max(1, len(full) // SPECTRUM_SIDE)][:SPECTRUM_SIDE, :SPECTRUM_SIDE]
     if min(small.shape) >= SMALLEST_SPECTRUM and (small != 0).any():
-        seen = spectrum(small, rng)
+        made = 0.0 if found.get("thinned") else (found.get("rounding", 0.0) ** 2 + found.get("rounding_a", 0.0) ** 2)
+        seen = spectrum(small, rng, made * energy_a / size)
         found |= {"outliers": seen.outliers, "rank": seen.rank, "gap": seen.gap, "floor": seen.floor, "bulk": seen.bulk}
-        found |= {"remainder_z": seen.remainder_z, "side": min(small.shape)}
+        found |= {"remainder_z": seen.remainder_z, "side": min(small.shape), "exact": seen.exact}
         found |= {"values": tuple(map(float, seen.values)), "null": tuple(map(float, seen.null))}
     return found
+
+
+def _bounded(rows: Rows, weights: Sequence[float], rest: torch.Tensor) -> bool:
+    """Whether b is a weighted sum of finer values than a's (and the anchors'), all of which were rounded since."""
+    bound = spacing(rows.b, rows.b_grain)
+    for weight, values in zip(weights, (rows.a, *rows.anchors), strict=False):
+        bound = bound + abs(weight) * spacing(values, rows.a_grain)
+    return bool((rest.abs() <= NEAREST * bound).double().mean() >= FULL)
+
+
+def _spread(rows: Rows, base: str, rest: torch.Tensor, changed: float) -> tuple[float, bool]:
+    """Deviation of what was added, and whether it shows in few values only because the others were rounded back.
+
+    After a cast, what was added before it moves the values near a boundary: by a spacing, as often as the mean of its
+    magnitude has it. What was added to values on the grid moves those alone that it takes half a spacing away.
+    """
+    deviation = float((rest * rest).mean()) ** 0.5
+    if changed >= 0.5 or FORMATS[rows.b_grain].bits >= 23:
+        return deviation, False
+    moved = rest != 0
+    if rows.a_grain == rows.b_grain or (
+        base.startswith("cast")
+        and float(((rows.b - rows.a).abs() / spacing(rows.b, rows.b_grain))[moved].median()) > BOUNDARY
+    ):
+        return _thinned(rows.b, rows.b_grain, changed), True
+    if base.startswith("cast"):
+        return float(rest.abs().mean()) * GAUSSIAN, True
+    return deviation, False
 
 
 def _thinned(b: torch.Tensor, dtype: str, changed: float) -> float:
@@ -102,14 +144,15 @@ def _residual(rows: Rows) -> tuple[str, Sequence[float], torch.Tensor]:
     return name, weights, rest
 
 
-def _beneath(d: np.ndarray, x: np.ndarray, rng: Any) -> float:
+def _beneath(d: np.ndarray, x: np.ndarray, rng: Any, fitted: bool) -> float:
     """How much of x (rows, n) is in d under what stands out of d; 0.0 unless it is most of what lies there.
 
     A merged product of low rank hides that everything was scaled too. Both are cut to the space beside the outliers,
-    where noise that is independent of x would have nothing in common with it.
+    where noise that is independent of x would have nothing in common with it. fitted: d was made free of x already, by
+    least squares, which a product that has something in common with x leads astray.
     """
     common = inner(d, x) / max(inner(x, x), 1e-300)
-    if min(d.shape) < SMALLEST_SPECTRUM or not _traced(common, x, d):
+    if min(d.shape) < SMALLEST_SPECTRUM or not (fitted or _traced(common, x, d)):
         return 0.0
     every = max(1, len(d) // SPECTRUM_SIDE)
     d, x = (m[::every][:SPECTRUM_SIDE, :SPECTRUM_SIDE] for m in (d, x))
@@ -118,11 +161,14 @@ def _beneath(d: np.ndarray, x: np.ndarray, rng: Any) -> float:
         return 0.0
     share = 0.0
     for _ in range(ROUNDS):
+        before = share
         left, _, right = np.linalg.svd(d - share * x, full_matrices=False)
         left, right = left[:, :count], right[:count]
         under, same = (m - left @ (left.T @ m) for m in (d, x))
         under, same = (m - (m @ right.T) @ right for m in (under, same))
         share = float(inner(under, same) / max(inner(same, same), 1e-300))
+        if abs(share - before) <= SETTLED * abs(share):
+            break
     remains = np.square(under - share * same).sum()
     return share if _traced(share, same, under) and remains < (1 - KEEPS) * np.square(under).sum() else 0.0
 

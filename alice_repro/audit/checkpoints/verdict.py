@@ -26,13 +26,6 @@ DOMINANT = 0.9  # of the changed values: one kind of change is then the verdict,
 FEW = 0.03  # of the tensors: so few changed ones, at most three, are edits and no character of the whole
 WEIGHTS = 0.05  # mixtures whose weights round to the same multiple of this are told together
 SAME = 4.0  # chi square a degree of freedom up to which factors of several tensors count as one
-EXACT = (
-    "identical",
-    "cast",
-    "quantised",
-    "scaled",
-    "pruned",
-)  # a formula gives the values; those that it does not are counted
 
 
 @dataclass(frozen=True)
@@ -75,7 +68,8 @@ def judge(evidence: Sequence[Evidence], matching: Matching, limits: Thresholds =
     characters = characterise(evidence, limits)
     parts = _parts(characters, evidence)
     removed, added, reordered = _removed(matching), _added(matching), _reordered(matching)
-    kind = _kind(characters, removed, added, reordered)
+    # What the files of an incomplete checkpoint do not hold says nothing about the network.
+    kind = _kind(characters, removed if matching.complete_b else "", added if matching.complete_a else "", reordered)
     coverage = _coverage(characters, matching)
     told = [f"{part.where}: {part.detail}" for part in parts if part.kind not in OUTSIDE]
     summary = "; ".join([*filter(None, (removed, added, reordered)), *told]) or "nothing could be judged"
@@ -114,6 +108,8 @@ def _kind(characters: Sequence[Character], removed: str, added: str, reordered: 
         return "pruned" if removed else "extended"
     if reordered or any(one.rearranged for one in judged):
         return "permuted"
+    if any(one.missed for one in judged):
+        return "edited"  # a cast leaves no choice
     return "cast" if any(one.kind == "cast" for one in judged) else "identical"
 
 
@@ -125,6 +121,9 @@ def _of_changed(changed: Sequence[Character], sizes: dict[str, int], judged: int
     noisy = sum(one.size for one in changed if one.noise)
     if len(structured) == 1 and noisy >= DOMINANT * total and sizes[structured[0]] >= (1 - DOMINANT) * total:
         return f"{structured[0]} + noise"
+    zeroed = sum(one.size for one in changed if one.zeroed)
+    if top in ("noise", *STRUCTURED) and zeroed >= DOMINANT * total and sizes[top] >= DOMINANT * total:
+        return f"pruned + {top}"
     if top == "unrelated" and sizes[top] < DOMINANT * judged:
         return "mixed"  # said of a network as a whole, where much is A's own it would be wrong
     return top if sizes[top] >= DOMINANT * total else "mixed"
@@ -138,7 +137,7 @@ def _parts(characters: Sequence[Character], evidence: Sequence[Evidence]) -> lis
     for key, members in groups.items():
         ones, seen = [characters[i] for i in members], [evidence[i] for i in members]
         numbers = _numbers(ones, seen)
-        others = sum(one.size - one.explained for one in seen) if ones[0].kind in EXACT else 0
+        others = sum(one.missed for one in ones)
         but = f", but for {others:,} of {sum(one.size for one in seen):,} values" if others else ""
         found.append(
             Part(
@@ -155,14 +154,14 @@ def _parts(characters: Sequence[Character], evidence: Sequence[Evidence]) -> lis
 
 def _key(one: Character, seen: Evidence) -> tuple:
     """What tensors must share to be told together."""
-    detail = seen.detail if one.kind in ("quantised", "cast") else ""
+    detail = seen.detail if one.kind in ("quantised", "cast", "pruned") else one.doubt
     if one.kind == "identical":
         detail = "bit-identical" if seen.dtype_a == seen.dtype_b else f"equal values, {seen.dtype_b} for {seen.dtype_a}"
     base = "mixture" if seen.base_weights else seen.base.split(" by ")[0]
     if one.kind == "interpolated":
         detail, base = str(tuple(round(w / WEIGHTS) for w in _weights(seen))), ""
     return (one.kind, one.rank if one.kind == "low-rank" else None, detail, seen.reverse and bool(detail),
-            bool(one.noise) and one.kind != "noise", one.rearranged, base)  # fmt: skip
+            bool(one.noise) and one.kind != "noise", one.rearranged, base, seen.zeroed_what)  # fmt: skip
 
 
 def _numbers(ones: Sequence[Character], seen: Sequence[Evidence]) -> dict[str, Any]:
@@ -171,6 +170,8 @@ def _numbers(ones: Sequence[Character], seen: Sequence[Evidence]) -> dict[str, A
         "relative": [one.relative for one in seen],
         "noise": [one.noise for one in ones],
         "structure": [one.structure for one in ones],
+        "zeroed": [one.zeroed or None for one in ones],
+        "places": [e.changed if e.changed < 0.5 and not e.thinned else None for e in seen],
         "factor": [(one.numbers or {}).get("factor") or (one.factor if one.base != "a" else None) for one in seen],
     }
     for name, values in columns.items():
@@ -202,11 +203,12 @@ def _removed(matching: Matching) -> str:
     blocks = {block_of(t.name) for t in matching.only_a if block_of(t.name)}
     kept = {block_of(pair.a.name) for pair in matching.pairs}
     gone = {block for block in blocks if block not in kept}
+    lost = "" if matching.complete_b else ", whose files are not complete"
     if gone:
-        found.append(f"{ranges(gone)} of A are missing in B")
+        found.append(f"{ranges(gone)} of A are missing in B{lost}")
     others = sum(block_of(t.name) not in gone for t in matching.only_a)
     if others:
-        found.append(f"{others} tensors of A have no counterpart")
+        found.append(f"{others} tensors of A have no counterpart in B{lost}")
     smaller = [pair for pair in matching.reshaped if pair.b.size < pair.a.size]
     parts = {pair.name: part_of(pair) for pair in smaller}
     for part in sorted({part for part in parts.values() if part}):
@@ -224,8 +226,9 @@ def _added(matching: Matching) -> str:
     found = []
     blocks = {block_of(t.name) for t in matching.only_b if block_of(t.name)}
     fresh = {block for block in blocks if block not in {block_of(pair.name) for pair in matching.pairs}}
+    lost = "" if matching.complete_a else " to A, whose files are not complete"
     if fresh:
-        found.append(f"{ranges(fresh)} of B are in addition")
+        found.append(f"{ranges(fresh)} of B are in addition{lost}")
     others = sum(block_of(t.name) not in fresh for t in matching.only_b)
     if others:
         found.append(f"{others} tensors of B have no counterpart")

@@ -24,6 +24,8 @@ import numpy as np
 FLIPS = 3  # sign-flipped copies that give the reference spectrum; its edge fluctuates by well under 5 % at these sizes
 EDGE = 1.05  # a singular value this much above the largest of the flipped copies is outside the bulk
 ABRUPT = 10.0  # a step that no spectrum of noise or training has inside
+STEP = 1.5  # a step down to what rounding makes; among the values of noise, those next to last apart, it is under 1.4
+ROUNDED = 1.3  # times the energy that rounding is expected to make
 ROUNDING = 1e-12  # of the squared energy: what sums in fp64 may leave of a sum that is 0
 SMALLEST_BULK = 8  # singular values that are never peeled: fewer are no bulk
 
@@ -48,7 +50,8 @@ class Spectrum:
     rank, gap: of the last few outliers, the one with the steepest step to the next value, and that step as a ratio (1
     without outliers): a merged low-rank product ends in a cliff, a trained difference in a slope; floor: share of the
     energy that white noise as strong as the lower half of the bulk would hold (an upper bound on the noise); bulk:
-    share of the energy that does not stand out; remainder_z: the rectangle statistic of the bulk.
+    share of the energy that does not stand out; remainder_z: the rectangle statistic of the bulk; exact: the
+    cliff is abrupt, or what is after it is rounding.
     """
 
     values: np.ndarray
@@ -59,6 +62,7 @@ class Spectrum:
     floor: float
     bulk: float
     remainder_z: float
+    exact: bool = False
 
 
 def whiteness(d: np.ndarray) -> Whiteness:
@@ -98,8 +102,11 @@ def inner(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.einsum("ij,ij", x, y))
 
 
-def spectrum(d: np.ndarray, rng: np.random.Generator) -> Spectrum:
+def spectrum(d: np.ndarray, rng: np.random.Generator, made: float = 0.0) -> Spectrum:
     """What stands out of the bulk of a matrix (m, n), float64, and what is left when it is taken away.
+
+    made: variance of an entry that storing makes by itself. Where the values end in a step down to it, or in an abrupt
+    one, the matrix has that rank, however high it is.
 
     Values above the edge of the flipped copies are peeled off, the rest is compared with flips of the rest, and so on
     until nothing new stands out. The rest of rank-k removal lives in (m - k)(n - k) dimensions: the flipped copies are
@@ -112,16 +119,18 @@ def spectrum(d: np.ndarray, rng: np.random.Generator) -> Spectrum:
     values = torch.linalg.svdvals(matrix).numpy()
     left = right = None  # vectors cost as much again, and noise needs none
     most = len(values) - SMALLEST_BULK
-    count, rest = 0, d
+    exact = _numerical_rank(values, made, d.shape)
+    count, rest = exact, d
     while True:
+        if count:
+            if left is None:
+                left, _, right = (part.numpy() for part in torch.linalg.svd(matrix, full_matrices=False))
+            rest = _product(left[:, count:] * values[count:], right[count:])
         null, fourth, deviation = _flipped(rest, count, rng)
         fresh = count + int((values[count:most] > EDGE * null[0]).sum()) if most > count else count
         if fresh == count:
             break
         count = fresh
-        if left is None:
-            left, _, right = (part.numpy() for part in torch.linalg.svd(matrix, full_matrices=False))
-        rest = _product(left[:, count:] * values[count:], right[count:])
     bulk = values[count:]
     half = len(bulk) // 2
     energy, (m, n) = float((values**2).sum()) or 1.0, d.shape
@@ -130,7 +139,20 @@ def spectrum(d: np.ndarray, rng: np.random.Generator) -> Spectrum:
     rank, gap = _cliff(values, count)
     z = ((bulk**4).sum() - fourth) / (4 * deviation * np.sqrt(1 + 1 / FLIPS)) if deviation > 0 else 0.0
     padded = np.concatenate([np.full(count, null[0]), null])
-    return Spectrum(values, padded, count, rank, gap, min(floor, 1.0), float((bulk**2).sum() / energy), float(z))
+    return Spectrum(values, padded, count, rank, gap, min(floor, 1.0), float((bulk**2).sum() / energy), float(z),
+                    rank == exact > 0)  # fmt: skip
+
+
+def _numerical_rank(values: np.ndarray, made: float, shape: tuple[int, int]) -> int:
+    """How many values stand before the steepest step, if what is after it is no more than rounding; else 0."""
+    most = len(values) - SMALLEST_BULK
+    if most < 1:
+        return 0
+    steps = values[:most] / np.maximum(values[1 : most + 1], 1e-300)
+    rank = int(steps.argmax()) + 1
+    left = (shape[0] - rank) * (shape[1] - rank)
+    rounded = steps.max() >= STEP and (values[rank:] ** 2).sum() <= ROUNDED * made * left
+    return rank if rounded or steps.max() >= ABRUPT else 0
 
 
 def _cliff(values: np.ndarray, count: int) -> tuple[int, float]:
@@ -139,7 +161,7 @@ def _cliff(values: np.ndarray, count: int) -> tuple[int, float]:
         return 0, 1.0
     steps = values[:count] / np.maximum(values[1 : count + 1], 1e-300)
     last = steps.copy()
-    last[: count - max(3, count // 7)] = 0.0
+    last[: max(0, count - max(3, count // 7))] = 0.0
     at = int(steps.argmax()) if steps.max() >= ABRUPT else int(last.argmax())
     return at + 1, float(min(steps[at], 1e9))
 

@@ -9,53 +9,67 @@ from alice_repro.audit.checkpoints.character import Character
 from alice_repro.audit.checkpoints.matching import block_of, kind_of
 
 OUTSIDE = ("not judged",)
+NOTHING = 1e-9  # a weight that is 0 but for the fit
 
 
 def words(key: tuple, numbers: dict[str, Any]) -> str:
     """A part's change. key: what its tensors have in common, in the order of `verdict`; numbers: medians and ranges."""
-    kind, rank, detail, reverse, noisy, rearranged, base = key
+    kind, rank, detail, reverse, noisy, rearranged, base, zeroed = key
 
-    def of(name: str) -> str:
-        return span(numbers[name]) if name in numbers else "unknown"
+    def of(name: str, share: bool = False) -> str:
+        return span(numbers[name], share) if name in numbers else "unknown"
 
     said = {
         "identical": detail,
         "cast": f"equal after a {detail}",
         "quantised": detail,
         "scaled": f"scaled by {of('factor')}" if "factor" in numbers else "each row or column scaled",
-        "interpolated": f"mixture, {' + '.join(f'{of(name)} {who}' for name, who in _mixture(numbers))}",
-        "pruned": "values set to 0, the others equal",
+        "interpolated": f"mixture, {_mixed(numbers)}",
+        "pruned": f"{of('zeroed', share=True)} of the {detail}",
         "edited": f"edited in a few places, relative change {of('relative')}",
-        "noise": f"independent white noise of relative size {of('noise')}",
+        "noise": f"independent white noise of relative size {of('noise')}"
+        + (f" on {of('places', share=True)} of the values" if "places" in numbers else ""),
         "low-rank": f"low-rank change (as of a merged LoRA) of rank {rank}, relative change {of('relative')}",
         "training-like": f"structured, training-like change, relative change {of('relative')}",
         "unrelated": f"unrelated to A, relative change {of('relative')}",
         "not judged": f"vectors and narrow matrices, relative change {of('relative')}: too small to judge",
-        "cannot tell": f"cannot tell: noise-like of relative size {of('noise')}, or too weak to show its structure",
+        "cannot tell": f"cannot tell: {detail}; relative change {of('relative')}"
+        + (f", of size {of('noise')} if it is noise" if "noise" in numbers else ""),
     }[kind]
     if base == "mixture":
-        base = f"a mixture ({' + '.join(f'{of(name)} {who}' for name, who in _mixture(numbers))})"
-    if base not in ("a", "") and kind != "unrelated":
+        base = f"a mixture ({_mixed(numbers)})"
+    if base == "scaled" and kind == "scaled":
+        said += ", as far as the rounding of A and of B lets it be seen"
+    elif base not in ("a", "") and kind != "unrelated":
         said = f"{base} {of('factor')}, then {said}" if base == "scaled" else f"{base}, then {said}"
     if noisy and kind in ("low-rank", "training-like", "interpolated"):
         said += f", plus white noise of relative size {of('noise')}"
+    if zeroed:
+        said = f"{of('zeroed', share=True)} of the values set to 0 ({zeroed}), then {said}"
     if reverse:
         said = f"the other way round (A from B): {said}"
     return (f"{rearranged} in another order, " if rearranged else "") + said
 
 
-def _mixture(numbers: dict[str, Any]) -> list[tuple[str, str]]:
-    """Names of the weights in `numbers`, and whose they are: A, then C1, C2 ... or C alone."""
+def _mixed(numbers: dict[str, Any]) -> str:
+    """The weights in `numbers`, and whose they are: A, then C1, C2 ... or C alone; none is written where it is 0."""
     count = sum(name.startswith("weight ") for name in numbers)
-    return [(f"weight {i}", "A" if i == 0 else "C" if count == 2 else f"C{i}") for i in range(count)]
+    parts = []
+    for i in range(count):
+        weight = numbers[f"weight {i}"]
+        if max(abs(weight["lowest"]), abs(weight["highest"])) > NOTHING:
+            parts.append(f"{span(weight)} {'A' if i == 0 else 'C' if count == 2 else f'C{i}'}")
+    return " + ".join(parts)
 
 
-def span(numbers: dict[str, float]) -> str:
-    """A median, with its range unless that is narrow."""
-    low, high = numbers["lowest"], numbers["highest"]
-    if high - low <= 0.1 * abs(numbers["median"]) and f"{low:.2g}" == f"{high:.2g}":
-        return f"{numbers['median']:.5g}" if abs(numbers["median"] - 1) < 0.5 else f"{numbers['median']:.2g}"
-    return f"{numbers['median']:.4g} ({low:.4g} to {high:.4g})"
+def span(numbers: dict[str, float], share: bool = False) -> str:
+    """A median, with its range unless that is narrow; share: in percent."""
+    low, high, middle = numbers["lowest"], numbers["highest"], numbers["median"]
+    if share:
+        return f"{middle:.1%}" if high - low < 0.001 else f"{middle:.1%} ({low:.1%} to {high:.1%})"
+    if high - low <= 0.1 * abs(middle) and f"{low:.2g}" == f"{high:.2g}":
+        return f"{middle:.5g}" if abs(middle - 1) < 0.5 else f"{middle:.2g}"
+    return f"{middle:.4g} ({low:.4g} to {high:.4g})"
 
 
 def where(members: Sequence[Character], everyone: Sequence[Character]) -> str:
