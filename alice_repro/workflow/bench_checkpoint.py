@@ -24,7 +24,9 @@ from safetensors.torch import save_file
 from alice_repro.errors import UserError
 from alice_repro.progress import track
 
-WIDTH, INNER, TEXT, TIME, CHANNELS = 1536, 8960, 4096, 256, 16  # Wan2.1-T2V-1.3B's, as many blocks as fill the size
+SMALL, LARGE = (1536, 8960), (5120, 13824)  # width and MLP of Wan2.1-T2V-1.3B and 14B; as many blocks as fill the size
+FROM = 8.0  # gigabytes of both checkpoints from which on the larger is taken
+TEXT, TIME, CHANNELS = 4096, 256, 16
 NOISE = 3e-3  # relative size of the change
 SHARD_BYTES = 400_000_000
 READ_BYTES = 16 << 20
@@ -151,7 +153,7 @@ def _generate(a: Path, b: Path, gigabytes: float) -> None:
 
 def _shapes(gigabytes: float) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Names and shapes of a Wan transformer of this size in bf16, under diffusers' names."""
-    d, f = WIDTH, INNER
+    d, f = LARGE if 2 * gigabytes >= FROM else SMALL
     embedder = "condition_embedder"
     outer = {
         "patch_embedding": (d, CHANNELS, 1, 2, 2), f"{embedder}.text_embedder.linear_1": (d, TEXT),

@@ -55,7 +55,8 @@ def remainder(
         found["changed"] = float((rest != 0).double().mean())
         found["rounding"] = _rounding(whole, options, found) ** 0.5
         if FORMATS[rows.a_grain].bits < 23:
-            found["rounding_a"] = (rounding_energy(a, rows.a_grain) / energy_a) ** 0.5
+            some = a[::4]
+            found["rounding_a"] = (rounding_energy(some, rows.a_grain) / float((some * some).sum() or 1.0)) ** 0.5
             found["bounded"] = base != "a" and _bounded(rows, weights or (found["factor"],), rest)
         spread, found["thinned"] = _spread(rows, base, rest, found["changed"])
         found["spread"] = spread / (energy_a / size) ** 0.5

@@ -6,7 +6,7 @@ chunk (fresh ones would be cleared page by page first), and numpy does what torc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,10 +48,10 @@ class Sums:
         return 0 if self.columns is None else int(np.count_nonzero(self.columns))
 
 
-def stream(pair: Pair, anchors: Sequence[Tensor], best: Explanation | None) -> Sums:
-    """Read both tensors once. best: the formula whose values are counted, None if there is none."""
+def stream(pair: Pair, anchors: Sequence[Tensor], explain: Callable[[], Explanation | None]) -> Sums:
+    """Read both tensors once. explain: gives the formula whose values are counted; called where the first bits differ."""
     sums, wide = Sums(), plane(pair.b.shape)[1]
-    simple = best is None or best.kind == "identical"
+    best, differ = None, False
     buffers: list[torch.Tensor] = []
     for start, stop in pair.b.chunks():
         stored = pair.rows(start, stop)
@@ -63,10 +63,12 @@ def stream(pair: Pair, anchors: Sequence[Tensor], best: Explanation | None) -> S
             sums.aa, sums.ab, sums.bb = sums.aa + energy, sums.ab + energy, sums.bb + energy
             sums.equal, sums.explained = sums.equal + a.numel(), sums.explained + a.numel()
             continue
+        if not differ:
+            best, differ = explain(), True
         a, b = _wide(stored, buffers)
         matched = np.equal(a.numpy(), b.numpy()).reshape(-1, wide)
         sums.equal += int(np.count_nonzero(matched))
-        if not simple:
+        if best is not None and best.kind != "identical":
             others = [anchor.rows(start, stop).reshape(-1, wide) for anchor in anchors]
             matched |= _matches(best, a.reshape(-1, wide), b.reshape(-1, wide), others).numpy()
         sums.explained += int(np.count_nonzero(matched))
