@@ -49,7 +49,7 @@ class Sums:
 
 
 def stream(pair: Pair, anchors: Sequence[Tensor], explain: Callable[[], Explanation | None]) -> Sums:
-    """Read both tensors once. explain: gives the formula whose values are counted; called where the first bits differ."""
+    """Read both tensors once. explain: gives the formula whose values are counted, where the first bits differ."""
     sums, wide = Sums(), plane(pair.b.shape)[1]
     best, differ = None, False
     buffers: list[torch.Tensor] = []
