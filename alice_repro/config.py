@@ -15,9 +15,10 @@ PACKAGE = Path(__file__).parent
 CHECKOUT = PACKAGE.parent
 
 # Arms that need no training: the teacher with all its steps, with as many as the student, and (in comparisons of
-# methods) the limit of learning consistency alone (`sampling.consistent`).
-FULL, SHORT, CONSISTENT = "teacher-full", "teacher-short", "teacher-consistent"
-UNTRAINED = (FULL, SHORT, CONSISTENT)
+# methods) the limits of learning consistency alone (`sampling.consistent`) and of DP-DMD's first step alone
+# (`sampling.anchored`).
+FULL, SHORT, CONSISTENT, ANCHORED = "teacher-full", "teacher-short", "teacher-consistent", "teacher-anchored"
+UNTRAINED = (FULL, SHORT, CONSISTENT, ANCHORED)
 
 
 @dataclass(frozen=True)

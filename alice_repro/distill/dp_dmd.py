@@ -23,21 +23,8 @@ from alice_repro.distill.dmd2 import ScoreOfSamples, ScoreOptions
 from alice_repro.distill.method import Batch, Networks, Progress, Term
 from alice_repro.errors import UserError
 from alice_repro.flow.schedule import euler_times, x0_from_velocity
-from alice_repro.flow.trigflow import VelocityFunction
+from alice_repro.sampling.anchored import anchor_velocity, euler_path
 from alice_repro.sampling.few_step import few_step_times
-
-
-def euler_path(field: VelocityFunction, x: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
-    """x at the last of ``times``, (steps + 1,), from x (B, C, T, H, W) at the first, by Euler steps along ``field``."""
-    for now, following in zip(times[:-1], times[1:], strict=True):
-        x = x + float(following - now) * field(x, torch.full((len(x),), float(now), device=x.device))
-    return x
-
-
-@torch.no_grad()
-def anchor_velocity(teacher: VelocityFunction, eps: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
-    """(eps - z) / (1 - t_K): the velocity of the straight line from eps to z, the teacher at the last of ``times``."""
-    return (eps - euler_path(teacher, eps, times)) / (1 - float(times[-1]))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alice_repro.config import CONSISTENT, FULL, SHORT, UNTRAINED
+from alice_repro.config import ANCHORED, CONSISTENT, FULL, SHORT, UNTRAINED
 from alice_repro.reporting.arms import ENDPOINT
 from alice_repro.reporting.comparison import MODE_DISTANCE, SEED_VARIANCE, Methods, evaluations_at, mean_of
 from alice_repro.reporting.comparison_claims import Judged, interval
@@ -58,6 +58,7 @@ def equal_updates(methods: Methods) -> Sheet:
         f"{FULL} and {SHORT}: the untouched teacher with all its steps, and with as many as the students.",
         f"{CONSISTENT}: the students' steps, each to the end of the teacher's own path from there: what learning "
         "consistency alone gives if it is learned without error.",
+        f"{ANCHORED}: DP-DMD's Euler steps, the first exactly to its anchor, the others the untouched teacher's.",
         *(["Left out: " + "; ".join(methods.left_out) + "."] if methods.left_out else []),
     )
     return Sheet("Methods at equal student updates", heads, tuple(rows), notes, tuple(data))

@@ -21,6 +21,7 @@ COLOURS = {
     "teacher-full": "#0072b2",
     "teacher-short": "#56b4e9",
     "teacher-consistent": "#999999",
+    "teacher-anchored": "#555555",
     "student": "#d55e00",
     "best": "#009e73",
 }

@@ -87,7 +87,7 @@ def sample(
 
     Args:
         scale: a preset.
-        arm: teacher-full, teacher-short, teacher-consistent, or RECIPE-seedK for a student.
+        arm: teacher-full, teacher-short, teacher-consistent, teacher-anchored, or RECIPE-seedK for a student.
         output: folder of the videos; replaced when all are there.
         teacher: trained or exact.
         student: folder of the student's transformer, for a student.

@@ -13,7 +13,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from alice_repro.config import CONSISTENT, FULL, SHORT, UNTRAINED, Recipe, Scale, load_scale, resolve, split_settings
+from alice_repro.config import (
+    ANCHORED,
+    CONSISTENT,
+    FULL,
+    SHORT,
+    UNTRAINED,
+    Recipe,
+    Scale,
+    load_scale,
+    resolve,
+    split_settings,
+)
 from alice_repro.errors import unknown_name
 from alice_repro.models.source import locate
 from alice_repro.strict import as_settings
@@ -81,6 +92,8 @@ def dependencies(stage: str, scale: Scale, recipe: Recipe, teacher: str = "train
             keys += [*_GUIDED[teacher], "teacher.shift", "sampling.student_steps"]
         elif arm == CONSISTENT:
             keys += [*_GUIDED[teacher], *_STEPS, "sampling.student_steps", "sampling.student_shift"]
+        elif arm == ANCHORED:
+            keys += [*_GUIDED[teacher], "sampling.student_steps", "sampling.student_shift"]
         elif _takes_the_teachers_steps(recipe.method):
             keys += [*_GUIDED["trained"], *_STEPS]
         else:

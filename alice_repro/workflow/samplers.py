@@ -7,13 +7,15 @@ from pathlib import Path
 
 import torch
 
-from alice_repro.config import Scale
+from alice_repro.config import ANCHORED, CONSISTENT, Scale, load_recipe
 from alice_repro.errors import UserError
 from alice_repro.flow.noise import ClipNoise
+from alice_repro.flow.schedule import euler_times
 from alice_repro.models.half_rate import HalfRateVelocity
 from alice_repro.models.interpolator import load_interpolator
 from alice_repro.models.loading import TeacherParts, load_transformer
 from alice_repro.models.velocity import Counted, NetworkVelocity, Velocity
+from alice_repro.sampling.anchored import AnchoredVelocity
 from alice_repro.sampling.consistent import ConsistentVelocity
 from alice_repro.sampling.few_step import few_step_times, sample_few_step
 from alice_repro.sampling.interpolated import check_short_steps, sample_interpolated
@@ -43,6 +45,20 @@ def consistent_sampler(scale: Scale, parts: TeacherParts, velocity: Velocity, st
         counted = Counted(velocity)
         solved = ConsistentVelocity(counted, scale.teacher.steps, scale.teacher.shift)
         clean, _ = sample_few_step(solved, noise, shape, caption, times)
+        return clean, {"evaluations_per_clip": counted.spent // len(caption)}
+
+    return draw
+
+
+def anchored_sampler(scale: Scale, parts: TeacherParts, velocity: Velocity, steps: int) -> Sampler:
+    """A student's Euler steps along the teacher, the first straight to the anchor of the recipe ``dp_dmd``."""
+    shape, times = parts.latent_shape(scale.model), few_step_times(steps, scale.sampling.student_shift)
+    anchor = load_recipe("dp_dmd").options
+    path = euler_times(anchor["anchor_grid"], anchor["anchor_shift"])[: anchor["anchor_steps"] + 1]
+
+    def draw(caption: torch.Tensor, noise: ClipNoise) -> tuple[torch.Tensor, dict[str, object]]:
+        counted = Counted(velocity)
+        clean, _ = sample_few_step(AnchoredVelocity(counted, path), noise, shape, caption, times, "euler")
         return clean, {"evaluations_per_clip": counted.spent // len(caption)}
 
     return draw
@@ -83,3 +99,7 @@ def student_sampler(
         return clean, {"evaluations_per_clip": evaluations, "latent_frames_a_step": frames}
 
     return draw, len(times)
+
+
+# Arms without training whose steps are not the teacher's own.
+LIMITS = {CONSISTENT: consistent_sampler, ANCHORED: anchored_sampler}

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from alice_repro.config import CONSISTENT, FULL, UNTRAINED, Scale
+from alice_repro.config import FULL, UNTRAINED, Scale
 from alice_repro.data.prompts import prompts_for
 from alice_repro.data.training_clips import TrainingClips
 from alice_repro.data.world_clips import clean_clips
@@ -28,7 +28,7 @@ from alice_repro.sampling.agreement import prediction_spread, trajectory_points
 from alice_repro.sampling.few_step import few_step_times
 from alice_repro.sampling.teacher import sample_euler
 from alice_repro.training.setup import teacher_velocity
-from alice_repro.workflow.samplers import Sampler, consistent_sampler, student_sampler, teacher_sampler
+from alice_repro.workflow.samplers import LIMITS, Sampler, student_sampler, teacher_sampler
 
 SOURCES = ("teacher", "clean", "night", "pastel")
 TRAIN_SPLIT_BASE = 1_000  # keeps the noise of training samples apart from that of evaluation clips
@@ -102,7 +102,8 @@ def sample_arm(
 
     Args:
         arm: "teacher-full" (all steps), "teacher-short" (as many steps as the student), "teacher-consistent" (the
-            student's steps along the teacher's own consistency function), or any other name for a student.
+            student's steps along the teacher's own consistency function), "teacher-anchored" (Euler steps at the
+            student's times, the first as DP-DMD's should be), or any other name for a student.
         student: folder of the student's transformer, which also says how it is sampled; needed for a student.
         run: the training run, noted in the caption table.
         interpolator: folder of a frame interpolator, for a student whose first ``short_steps`` run at half the frame
@@ -125,7 +126,7 @@ def sample_arm(
     captions, rows = _planned(plan) if plan else _evaluated(scale)
     if student is None:
         steps = scale.teacher.steps if arm == FULL else scale.sampling.student_steps
-        make = consistent_sampler if arm == CONSISTENT else teacher_sampler
+        make = LIMITS.get(arm, teacher_sampler)
         draw = make(scale, parts, teacher_velocity(scale, teacher, parts, captions), steps)
     else:
         draw, steps = student_sampler(scale, parts, captions, student, interpolator, short_steps, positions)

@@ -9,33 +9,14 @@ import torch
 from fields import Exact, column
 
 from alice_repro.config import load_recipe
-from alice_repro.distill.dp_dmd import anchor_velocity, euler_path
 from alice_repro.distill.method import Batch, Networks, Progress
 from alice_repro.distill.registry import build_method
 from alice_repro.errors import UserError
-from alice_repro.flow.schedule import euler_times
 from alice_repro.sampling.few_step import few_step_times
 
 RECIPE = load_recipe("dp_dmd")
 STAGE = RECIPE.stages[0]
 START = Progress(0, 0)
-
-
-def test_a_straight_path_is_its_own_anchor():
-    eps, slope = torch.randn(3, 1, 1, 1, 2), torch.randn(3, 1, 1, 1, 2)
-    target = anchor_velocity(lambda x, t: slope, eps, euler_times(30, 3.0)[:6])
-    torch.testing.assert_close(target, slope)
-
-
-def test_the_anchor_lies_on_the_teachers_own_grid():
-    """v = x: each Euler step multiplies by 1 + dt."""
-    times = euler_times(30, 3.0)[:6]
-    eps, factor = torch.randn(2, 1, 1, 1, 1), 1.0
-    for now, following in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
-        factor *= 1 + following - now
-    torch.testing.assert_close(euler_path(lambda x, t: x, eps, times), factor * eps)
-    expected = eps * (1 - factor) / (1 - float(times[-1]))
-    torch.testing.assert_close(anchor_velocity(lambda x, t: x, eps, times), expected)
 
 
 class PerStep:

@@ -259,6 +259,7 @@ def test_the_graph_survives_its_file(tmp_path):
         ("sample", ("trained", "rcm_smoke-seed3-at-000004")),
         ("sample", ("exact", "teacher-short")),
         ("sample", ("exact", "teacher-consistent")),
+        ("sample", ("exact", "teacher-anchored")),
         ("evaluate", ("trained", "teacher-full")),
         ("table04", ()),
     ],
