@@ -48,11 +48,14 @@ class Pair:
 
     def rows(self, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows [start, stop) of b, and what they are to be compared with in a: (of a, of b), each as stored."""
-        b = self.b.rows(start, stop)
-        a = self.a.rows(start, stop) if self.row_order is None else self.a.take(self.row_order[start:stop])
+        return self.placed(self.a, start, stop), self.b.rows(start, stop)
+
+    def placed(self, tensor: Tensor, start: int, stop: int) -> torch.Tensor:
+        """Rows of a, or of another tensor whose rows and columns stand as in a, in the places of b's rows."""
+        rows = tensor.rows(start, stop) if self.row_order is None else tensor.take(self.row_order[start:stop])
         if self.column_order is not None:
-            a = a.reshape(len(a), -1)[:, self.column_order].reshape(a.shape)
-        return a, b
+            rows = rows.reshape(len(rows), -1)[:, self.column_order].reshape(rows.shape)
+        return rows
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def sample(pair: Pair, anchors: Sequence[Tensor], rng: np.random.Generator) -> t
     some: list[list[torch.Tensor]] = [[] for _ in range(2 + len(anchors))]
     seen = 0
     for start, stop in read:
-        parts = [*pair.rows(start, stop), *(anchor.rows(start, stop) for anchor in anchors)]
+        parts = [*pair.rows(start, stop), *(pair.placed(anchor, start, stop) for anchor in anchors)]
         for place, part in enumerate(parts):
             part = part.reshape(-1, wide)
             whole[place].append(part[-seen % every :: every].double())

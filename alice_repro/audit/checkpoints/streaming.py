@@ -69,7 +69,7 @@ def stream(pair: Pair, anchors: Sequence[Tensor], explain: Callable[[], Explanat
         matched = np.equal(a.numpy(), b.numpy()).reshape(-1, wide)
         sums.equal += int(np.count_nonzero(matched))
         if best is not None and best.kind != "identical":
-            others = [anchor.rows(start, stop).reshape(-1, wide) for anchor in anchors]
+            others = [pair.placed(anchor, start, stop).reshape(-1, wide) for anchor in anchors]
             matched |= _matches(best, a.reshape(-1, wide), b.reshape(-1, wide), others).numpy()
         sums.explained += int(np.count_nonzero(matched))
         missed = np.logical_not(matched, out=matched)

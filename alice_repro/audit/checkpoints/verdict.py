@@ -17,10 +17,10 @@ from alice_repro.audit.checkpoints.character import (
     characterise,
     pooled,
 )
+from alice_repro.audit.checkpoints.counterparts import added_to, removed_from, reordered_in
 from alice_repro.audit.checkpoints.matching import Matching, block_of
 from alice_repro.audit.checkpoints.measures import Evidence
-from alice_repro.audit.checkpoints.removed import part_of
-from alice_repro.audit.checkpoints.wording import OUTSIDE, ranges, where, words
+from alice_repro.audit.checkpoints.wording import OUTSIDE, where, words
 
 DOMINANT = 0.9  # of the changed values: one kind of change is then the verdict, below it is "mixed"
 FEW = 0.03  # of the tensors: so few changed ones, at most three, are edits and no character of the whole
@@ -67,7 +67,7 @@ def judge(evidence: Sequence[Evidence], matching: Matching, limits: Thresholds =
     """Judge a network from its pairs' evidence; `matching` says what has no counterpart."""
     characters = characterise(evidence, limits)
     parts = _parts(characters, evidence)
-    removed, added, reordered = _removed(matching), _added(matching), _reordered(matching)
+    removed, added, reordered = removed_from(matching), added_to(matching), reordered_in(matching)
     # What the files of an incomplete checkpoint do not hold says nothing about the network.
     kind = _kind(characters, removed if matching.complete_b else "", added if matching.complete_a else "", reordered)
     coverage = _coverage(characters, matching)
@@ -195,68 +195,6 @@ def _blocks(characters: Sequence[Character]) -> dict[str, dict[str, int]]:
         kinds = found.setdefault(f"{block[0]}.{block[1]}" if block else "outside", {})
         kinds[one.kind] = kinds.get(one.kind, 0) + one.size
     return found
-
-
-def _removed(matching: Matching) -> str:
-    """What A has and B has not: whole blocks, tensors, rows or columns."""
-    found = []
-    blocks = {block_of(t.name) for t in matching.only_a if block_of(t.name)}
-    kept = {block_of(pair.a.name) for pair in matching.pairs}
-    gone = {block for block in blocks if block not in kept}
-    lost = "" if matching.complete_b else ", whose files are not complete"
-    if gone:
-        found.append(f"{ranges(gone)} of A are missing in B{lost}")
-    others = sum(block_of(t.name) not in gone for t in matching.only_a)
-    if others:
-        found.append(f"{others} tensors of A have no counterpart in B{lost}")
-    smaller = [pair for pair in matching.reshaped if pair.b.size < pair.a.size]
-    parts = {pair.name: part_of(pair) for pair in smaller}
-    for part in sorted({part for part in parts.values() if part}):
-        found.append(f"{list(parts.values()).count(part)} tensors hold only some {part} of A's")
-    unknown = [pair for pair in smaller if not parts[pair.name]]
-    if unknown:
-        much = sum(pair.b.size for pair in unknown) > (1 - DOMINANT) * sum(pair.b.size for pair in smaller)
-        what = "not recognised as a part of it" if much else "too short to be looked for in it"
-        found.append(f"{len(unknown)} tensors are smaller in B than in A, and {what}")
-    return ", ".join(found)
-
-
-def _added(matching: Matching) -> str:
-    """What B has beside A: tensors without a counterpart, larger ones, blocks of A that stand in it more than once."""
-    found = []
-    blocks = {block_of(t.name) for t in matching.only_b if block_of(t.name)}
-    fresh = {block for block in blocks if block not in {block_of(pair.name) for pair in matching.pairs}}
-    lost = "" if matching.complete_a else " to A, whose files are not complete"
-    if fresh:
-        found.append(f"{ranges(fresh)} of B are in addition{lost}")
-    others = sum(block_of(t.name) not in fresh for t in matching.only_b)
-    if others:
-        found.append(f"{others} tensors of B have no counterpart")
-    larger = sum(pair.b.size > pair.a.size for pair in matching.reshaped)
-    if larger:
-        found.append(f"{larger} tensors are larger in B than in A")
-    sources = _sources(matching)
-    copies = len(sources) - len(set(sources.values()))
-    if copies:
-        found.append(f"{copies} blocks of B repeat a block of A that is in it already")
-    return ", ".join(found)
-
-
-def _reordered(matching: Matching) -> str:
-    """Blocks in another order than A's; a gap that was closed keeps the order."""
-    sources = _sources(matching)
-    stacks: dict[str, list[tuple[int, int]]] = {}
-    for (stack, number), (_, source) in sources.items():
-        stacks.setdefault(stack, []).append((number, source))
-    moved = [stack for stack, numbers in stacks.items()
-             if (order := [source for _, source in sorted(numbers)]) != sorted(order)]  # fmt: skip
-    return f"{' and '.join(moved)} stand in another order than in A" if moved else ""
-
-
-def _sources(matching: Matching) -> dict[tuple[str, int], tuple[str, int]]:
-    """Block of B -> block of A that its tensors were paired with."""
-    both = ((block_of(pair.name), block_of(pair.a.name)) for pair in matching.pairs)
-    return {b: a for b, a in both if b and a}
 
 
 def _coverage(characters: Sequence[Character], matching: Matching) -> dict[str, float]:

@@ -130,3 +130,10 @@ def test_scale_under_a_product_is_exact(a):
     changed = [one for one in evidence if one.rank]
     assert all(abs(one.factor - 0.9) < 1e-5 for one in changed)
     assert "noise" not in seen.summary
+
+
+def test_a_mixture_whose_hidden_units_were_reordered(a):
+    other = synthetic.noised(a, 0.3, seed=7)
+    _, seen = audit(a, synthetic.reordered(synthetic.mixed(a, other, 0.25), seed=2), other)
+    assert seen.kind == "interpolated"
+    assert "rows in another order, mixture, 0.75 A + 0.25 C" in seen.summary
