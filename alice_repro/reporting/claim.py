@@ -16,7 +16,7 @@ from alice_repro.errors import UserError
 from alice_repro.papers import Claim
 from alice_repro.reporting.arms import ENDPOINT, Arms
 from alice_repro.reporting.estimates import Measured, difference
-from alice_repro.reporting.render import points, signed
+from alice_repro.reporting.render import bounds, estimated, signed
 from alice_repro.statistics import Estimate
 from alice_repro.verdicts import (
     TEACHERS,
@@ -193,20 +193,14 @@ def fresh_line(fresh: Comparison, record: Comparison | None, margin: float) -> s
     else:
         reference = record.difference.estimate
         side = "inside" if reference.low <= fresh.difference.estimate.value <= reference.high else "outside"
-        place = f"lies {side} the interval of the reference record {_bounds(reference)}"
+        place = f"lies {side} the interval of the reference record {bounds(reference.low, reference.high, sign=True)}"
         if len(record.by_run) > 1:
             place += f" (its single runs: {signed(min(record.by_run))} to {signed(max(record.by_run))})"
     return f"{what}; {place}; {fresh.gate_line(margin)}"
 
 
 def _interval(estimate: Estimate) -> str:
-    return f"{signed(estimate.value)} points {_bounds(estimate)}"
-
-
-def _bounds(estimate: Estimate) -> str:
-    if np.isnan(estimate.low):
-        return "[no interval]"
-    return f"[{points(estimate.low, sign=True)}, {points(estimate.high, sign=True)}]"
+    return estimated(estimate, sign=True, unit=" points")
 
 
 def _runs(count: int) -> str:

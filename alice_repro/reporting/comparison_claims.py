@@ -9,7 +9,6 @@ from alice_repro.errors import UserError
 from alice_repro.papers import Claim, load_paper
 from alice_repro.reporting.arms import ENDPOINT
 from alice_repro.reporting.comparison import ENDPOINTS, SEED_VARIANCE, Endpoint, Methods
-from alice_repro.reporting.render import points
 from alice_repro.statistics import Estimate
 from alice_repro.verdicts import TEACHERS, Verdict, combine_teachers, equivalence_verdict, superiority_verdict
 
@@ -133,12 +132,3 @@ def _all(verdicts: list[Verdict]) -> Verdict:
         if decisive in verdicts:
             return decisive
     return Verdict.LAB_SUPPORTS if set(verdicts) == {Verdict.LAB_SUPPORTS} else Verdict.LAB_INCONCLUSIVE
-
-
-def interval(estimate: Estimate) -> str:
-    """For print: "+3.1 [-0.2, +6.4]"."""
-    if estimate.low != estimate.low:
-        return f"{points(estimate.value, sign=True)} [no interval]"
-    return (
-        f"{points(estimate.value, sign=True)} [{points(estimate.low, sign=True)}, {points(estimate.high, sign=True)}]"
-    )

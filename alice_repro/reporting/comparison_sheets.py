@@ -5,10 +5,10 @@ from __future__ import annotations
 from alice_repro.config import ANCHORED, CONSISTENT, FULL, SHORT, UNTRAINED
 from alice_repro.reporting.arms import ENDPOINT
 from alice_repro.reporting.comparison import MODE_DISTANCE, SEED_VARIANCE, Methods, evaluations_at, mean_of
-from alice_repro.reporting.comparison_claims import Judged, interval
+from alice_repro.reporting.comparison_claims import Judged
 from alice_repro.reporting.estimates import Measured
 from alice_repro.reporting.ledger import Run, read_curve
-from alice_repro.reporting.render import Head, Sheet, points, signed
+from alice_repro.reporting.render import Head, Sheet, estimated, points, signed
 
 _NEAR = (0.75, 1.34)  # shares of a budget that count as equal
 _MEASURES = {"correct": "correct, %", "sound": "sound, %", "dynamic_degree": "dynamic degree, %"}
@@ -180,7 +180,7 @@ def claims(judged: list[Judged]) -> Sheet:
             found = {teacher: one.estimates.get((worse, teacher)) for teacher in ("trained", "exact")}
             name = f"{one.name} ({one.arms.reading})" if one.arms.reading else one.name
             row = {"claim": name, "pair": pair, "endpoint": one.endpoint.label, "verdict": str(one.verdict)}
-            row |= {name: interval(estimate) if estimate else "no run" for name, estimate in found.items()}
+            row |= {name: estimated(estimate, sign=True) if estimate else "no run" for name, estimate in found.items()}
             rows.append(row | {"reason": one.reason})
             numbers = {
                 f"{name}_{key}": getattr(estimate, key, None)
@@ -208,12 +208,11 @@ def claims(judged: list[Judged]) -> Sheet:
 def _share(measured: Measured | None) -> str:
     if measured is None:
         return ""
-    e = measured.estimate
-    return f"{points(e.value)} [{points(e.low)}, {points(e.high)}]"
+    return estimated(measured.estimate)
 
 
 def _difference(measured: Measured | None) -> str:
-    return interval(measured.estimate) if measured else ""
+    return estimated(measured.estimate, sign=True) if measured else ""
 
 
 def _numbers(name: str, measured: Measured | None) -> dict[str, float | None]:

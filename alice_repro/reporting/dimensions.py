@@ -5,7 +5,7 @@ from __future__ import annotations
 from alice_repro.evaluation.vbench import suite
 from alice_repro.reporting.arms import Arms
 from alice_repro.reporting.estimates import Measured, difference, rate
-from alice_repro.reporting.render import Head, Sheet, bounds, points
+from alice_repro.reporting.render import Head, Sheet, estimated, points
 
 NO_TRUTH = "not testable here (the lab's world has no truth for it)"
 
@@ -52,10 +52,7 @@ def dimensions(arms: list[Arms], n_boot: int) -> Sheet:
 
 
 def _cell(measured: Measured | None, sign: bool) -> str:
-    if measured is None:
-        return "no value"
-    e = measured.estimate
-    return f"{points(e.value, sign)} {bounds(e.low, e.high, sign)}"
+    return "no value" if measured is None else estimated(measured.estimate, sign)
 
 
 def _columns(name: str, measured: Measured | None) -> dict[str, object]:
@@ -87,7 +84,7 @@ def coverage(arms: list[Arms]) -> Sheet | None:
                 "arm": arm,
                 "distance": f"{d.value:.2f} [{d.low:.2f}, {d.high:.2f}]",
                 "floor": f"{found.floor:.2f}",
-                "share": f"{points(share.value)} {bounds(share.low, share.high)}",
+                "share": estimated(share),
                 "recall": points(100 * found.rare_recall),
                 "clips": str(len(table)),
             }

@@ -16,6 +16,8 @@ from alice_repro.files import atomic_write_text
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from alice_repro.statistics import Estimate
+
 ABSENT = ""
 
 
@@ -155,6 +157,12 @@ def signed(value: float) -> str:
 def bounds(low: float, high: float, sign: bool = False) -> str:
     """An interval in brackets; says so where there is none."""
     return "none" if math.isnan(low) else f"[{points(low, sign)}, {points(high, sign)}]"
+
+
+def estimated(e: Estimate, sign: bool = False, unit: str = "") -> str:
+    """A percentage or difference with its interval: "+3.1 [-0.2, +6.4]"; says so where there is none."""
+    between = "[no interval]" if math.isnan(e.low) else bounds(e.low, e.high, sign)
+    return f"{points(e.value, sign)}{unit} {between}"
 
 
 def count(value: float) -> str:

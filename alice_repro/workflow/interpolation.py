@@ -10,7 +10,7 @@ import pandas as pd
 
 from alice_repro.config import load_interpolator_recipe, load_recipe, load_scale, split_settings
 from alice_repro.reporting.estimates import Measured, difference, rate
-from alice_repro.reporting.render import Head, Sheet, bounds, points, signed, write_sheets
+from alice_repro.reporting.render import Head, Sheet, estimated, points, write_sheets
 from alice_repro.training.interpolator import train_interpolator
 from alice_repro.workflow.bench_interpolation import as_table, bench_interpolation
 from alice_repro.workflow.distil import distil, recipe_for
@@ -91,7 +91,4 @@ def _sheet(scores: dict[str, pd.DataFrame], student: str, cost: str) -> Sheet:
 
 
 def _change(change: Measured | None) -> str:
-    if change is None:
-        return ""
-    e = change.estimate
-    return f"{signed(e.value)} {bounds(e.low, e.high, sign=True)}"
+    return "" if change is None else estimated(change.estimate, sign=True)
