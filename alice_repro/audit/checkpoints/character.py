@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from math import sqrt
 from typing import Any
 
+from alice_repro.audit.checkpoints.explanations import BOTH
 from alice_repro.audit.checkpoints.matching import block_of
 from alice_repro.audit.checkpoints.measures import Evidence, plane
 
@@ -39,8 +40,9 @@ class Thresholds:
     many: float = 4.0  # times as many tensors: then the few that could be either are taken for the same
     tiny: float = 0.001  # share of values that differ: edited, if the rest is explained
     agreeing: float = 0.8  # of the noisy structured tensors must have one rank for a rank of 3 or less to be believed
-    mixture: tuple[float, float] = (0.5, 1.7)  # size of what is independent of A over what A lacks to weight 1: then
-    # it may be another checkpoint, of half to 1.7 times A's size
+    mixture: tuple[float, float] = (0.5, 2.5)  # size of what is independent of A over what A lacks to weight 1: then
+    # it may be another checkpoint, of half to 2.5 times A's size
+    sphere: float = 0.03  # of A's energy, by which a spherical mixture may differ from it
     least_mixed: float = 0.02  # part of another checkpoint; where the rest is structured, five times as much, since
     # weight decay shrinks what is trained
 
@@ -149,6 +151,8 @@ def _explained(one: Evidence, missed: int, said: Any) -> Character:
         detail = f"{one.zeroed / one.size:.1%} of the {one.detail}"
     if one.reverse:
         detail = f"A is B {detail}" if kind != "scaled" else f"A is B {detail}, rounded"
+    if kind == "cast" and (one.reverse or one.detail == BOTH):
+        missed = 0  # B is the finer, or rounded elsewhere: another neighbour here and there is no edit
     return said(kind, detail + (f"; {missed:,} values differ" if missed else ""), missed=missed)
 
 
@@ -176,14 +180,14 @@ def _structured(one: Evidence, limits: Thresholds) -> Character:
     if _foreign(one, 5 * limits.least_mixed, limits):
         detail = f"{base}a structured part of relative size {_size(one.residual)} ({seen})"
         return Character(one.name, one.size, "cannot tell", detail, doubt=_MIXTURE, **common)
+    torn = one.zeroed_share if one.zeroed_what else 0.0  # values that were kept at 0 tear holes, which look like noise
     low = one.rank is not None and 0 < one.rank <= limits.rank_share * one.side and one.gap >= limits.gap
     if low or (one.rank and one.exact):
-        noise = noise_size(one, one.bulk) if one.bulk * one.residual**2 > max(made, 1e-13) else None
+        left = one.bulk * one.residual**2 > max(made, 1e-13) and one.bulk > 1.5 * torn
+        noise = noise_size(one, one.bulk) if left else None
         more = f" plus white noise of relative size {noise:.2g}" if noise else ""
         detail = f"{base}rank {one.rank} of relative size {_size(one.residual)}{more} ({seen})"
         return Character(one.name, one.size, "low-rank", detail, one.rank, noise, **common)
-    # Values that were kept at 0 tear holes into a structure, which look like noise of the same share.
-    torn = one.zeroed_share if one.zeroed_what else 0.0
     noisy = one.floor is not None and one.floor >= limits.noise_floor + torn and one.floor * one.residual**2 > made
     noise = noise_size(one, one.floor) if noisy else None
     more = f" plus white noise of relative size {noise:.2g}" if noise else ""
@@ -196,10 +200,16 @@ _MIXTURE = "a mixture of A with a checkpoint that is not given, or A scaled and 
 
 def _foreign(one: Evidence, least: float, limits: Thresholds) -> bool:
     """Whether b is as a mixture with another checkpoint would be: a share of a, and as much of something else."""
-    lacking = 1 - (one.factor or 0.0)
-    if one.base_weights or not one.base.startswith("scaled") or not least <= lacking <= 1:
+    factor = one.factor or 0.0
+    lacking = 1 - factor
+    if one.base_weights or one.base.startswith(("each", "cast")) or not least <= lacking <= 1:
         return False
-    return limits.mixture[0] <= one.residual / lacking <= limits.mixture[1]
+    if one.base == "a" and (one.zeroed_what or lacking < limits.z_tensor * (one.factor_error or 1.0)):
+        return False
+    # Of b - a, lacking * a is not independent of a; weights of a mixture on the sphere (SLERP) keep the energy.
+    other = sqrt(max(one.residual**2 - (lacking**2 if one.base == "a" else 0.0), 0.0))
+    slerp = abs(factor**2 + other**2 - 1) <= limits.sphere
+    return slerp or limits.mixture[0] <= other / lacking <= limits.mixture[1]
 
 
 def _zeroed(one: Evidence) -> float:
@@ -251,7 +261,7 @@ def _white(one: Evidence, power: float, limits: Thresholds) -> Character:
         return said("cannot tell", detail, "rounded to a grid that is not recognised, or noise")
     if one.base_weights:
         return said("interpolated", "rounded" if one.bounded else f"{scatter})")
-    if one.bounded and one.base.startswith("scaled"):
+    if one.bounded and "scaled" in one.base:
         return said("scaled", "within what rounding both A and B makes")
     if _foreign(one, limits.least_mixed, limits):
         return said("cannot tell", f"{scatter})", _MIXTURE)
@@ -274,6 +284,12 @@ def _agreed(found: list[Character], evidence: Sequence[Evidence], limits: Thresh
     structured = [found[i] for i in hidden if found[i].kind in STRUCTURED]
     agree = sum(one.rank == usual for one in structured) >= limits.agreeing * len(structured)
     for i, (one, seen) in enumerate(zip(found, evidence, strict=True)):
+        # A training leaves low ranks here and there, where a layer saw little; a merge gives one rank to several.
+        stray = trained > limits.many * low and not (low > 2 and max(ranks.values()) >= limits.agreeing * low)
+        if one.kind == "low-rank" and stray:
+            detail = one.detail.replace(f"rank {one.rank}", "structured change", 1)
+            found[i] = replace(one, kind="training-like", rank=None, noise=None, detail=detail, certain=False)
+            continue
         # Noise leaves the first few directions of a training, which then look like a cliff, each at another rank.
         if one.kind == "low-rank" and one.rank <= 3 and i in hidden and trained > 0 and not agree:
             detail = one.detail.replace(f"rank {one.rank}", "structured change", 1)

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from alice_repro.audit.checkpoints.matching import Matching, block_of
 from alice_repro.audit.checkpoints.removed import part_of
 from alice_repro.audit.checkpoints.wording import ranges
 
 MUCH = 0.1  # of the values of smaller tensors: so many that are no part of A's are said to be none
+
+
+def nameless(matching: Matching) -> str:
+    """Both sides have left over the same shapes as often: other names of what is too short to be told by its values."""
+    left = [Counter(tensor.shape for tensor in side) for side in (matching.only_a, matching.only_b)]
+    if left[0] != left[1] or not left[0]:
+        return ""
+    return f"{left[0].total()} tensors have names and values that do not tell their counterparts: not compared"
+
+
+def other_shapes(matching: Matching) -> str:
+    """Tensors of one name that hold as many values in another shape."""
+    count = sum(pair.a.size == pair.b.size for pair in matching.reshaped)
+    return f"{count} tensors hold as many values in another shape (transposed?): not compared" if count else ""
 
 
 def removed_from(matching: Matching) -> str:
@@ -16,10 +32,10 @@ def removed_from(matching: Matching) -> str:
     kept = {block_of(pair.a.name) for pair in matching.pairs}
     gone = {block for block in blocks if block not in kept}
     lost = "" if matching.complete_b else ", whose files are not complete"
-    if gone:
+    if gone and not nameless(matching):
         found.append(f"{ranges(gone)} of A are missing in B{lost}")
     others = sum(block_of(t.name) not in gone for t in matching.only_a)
-    if others:
+    if others and not nameless(matching):
         found.append(f"{others} tensors of A have no counterpart in B{lost}")
     smaller = [pair for pair in matching.reshaped if pair.b.size < pair.a.size]
     parts = {pair.name: part_of(pair) for pair in smaller}
@@ -39,10 +55,10 @@ def added_to(matching: Matching) -> str:
     blocks = {block_of(t.name) for t in matching.only_b if block_of(t.name)}
     fresh = {block for block in blocks if block not in {block_of(pair.name) for pair in matching.pairs}}
     lost = "" if matching.complete_a else " to A, whose files are not complete"
-    if fresh:
+    if fresh and not nameless(matching):
         found.append(f"{ranges(fresh)} of B are in addition{lost}")
     others = sum(block_of(t.name) not in fresh for t in matching.only_b)
-    if others:
+    if others and not nameless(matching):
         found.append(f"{others} tensors of B have no counterpart")
     larger = sum(pair.b.size > pair.a.size for pair in matching.reshaped)
     if larger:

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 # spacing would let a step up or down pass, which is all that small noise leaves in bf16.
 NEAREST = 0.52
 FULL = 0.999  # share of a sample that an explanation must give exactly; the rest may be edits and is counted
+LEVELS = 8  # different values that a tensor must have for its rounding to fp8 to say anything
 APART = 8  # values that differ after a cast; so few or fewer agree with a fitted factor by chance (2^-8)
 FEW = 1 << 14  # values that are tried first;
+BOTH = "rounding of both"
+SAME = 1e-4  # from 1: a factor that is none; what then differs is how the same values were rounded
 HOPEFUL = 0.95  # an explanation that gives fewer of them is not tried on the rest
 Match = Callable[["torch.Tensor", "torch.Tensor", Sequence["torch.Tensor"]], "torch.Tensor"]
 
@@ -79,12 +82,14 @@ def candidates(rows: Rows) -> Iterator[Explanation]:
     for reverse in (False, True):
         source, target = (rows.b_grain, rows.a_grain) if reverse else (rows.a_grain, rows.b_grain)
         kept = a if reverse else b
+        telling = len(kept.unique()) >= LEVELS  # a constant is the fp8 rounding of anything near it
         for dtype in CASTS:
-            if _coarser(dtype, source) and not _coarser(target, dtype):
+            if _coarser(dtype, source) and not _coarser(target, dtype) and (telling or FORMATS[dtype].bits > 3):
                 yield found("cast", f"cast to {FORMATS[dtype].label}", _cast_matches(dtype),
                             lambda a, _, dtype=dtype: cast(a, dtype), reverse, dtype=dtype)  # fmt: skip
         for first, last in DOUBLE_CASTS:
-            if _coarser(first, source) and _coarser(last, source) and bool((cast(kept, last) == kept).all()):
+            fits = telling and _coarser(first, source) and _coarser(last, source)
+            if fits and bool((cast(kept, last) == kept).all()):
                 twice = partial(_cast_twice, first, last)
                 yield found("cast", f"cast to {FORMATS[first].label}, then to {FORMATS[last].label}",
                             lambda a, b, _, twice=twice: twice(a) == b, lambda a, _, twice=twice: twice(a),
@@ -177,7 +182,11 @@ def _scalings(a: torch.Tensor, b: torch.Tensor, dtype: str) -> Iterator[tuple]:
     energy = float((a * a).sum())
     if energy == 0 or not bool(b.any()):  # 0 is no scaled copy
         return
+    if FORMATS[dtype].bits <= 3 and len(b.unique()) < LEVELS:
+        return
     c = float((a * b).sum()) / energy
+    if abs(c - 1) < SAME:
+        yield ("cast", BOTH, lambda a, b, _: _near(b, a, dtype), None, {"dtype": dtype})
     yield ("scaled", f"scaled by {c:.6g}", lambda a, b, _: _near(b, c * a, dtype), lambda a, _: c * a,
            {"factor": c, "dtype": dtype})  # fmt: skip
 
@@ -186,7 +195,8 @@ def _scalings(a: torch.Tensor, b: torch.Tensor, dtype: str) -> Iterator[tuple]:
         return _near(b, factors * a, dtype, 1.2 / a.shape[1] ** 0.5)
 
     if a.shape[1] >= 8 and a.shape[0] > 1:
-        yield "scaled", "each row scaled by a factor of its own", by_row, None, {"dtype": dtype}
+        own = (a * b).sum(1, keepdim=True) / (a * a).sum(1, keepdim=True).clamp(min=1e-300)
+        yield "scaled", "each row scaled by a factor of its own", by_row, lambda a, _: own * a, {"dtype": dtype}
     if a.shape[0] >= 16 and a.shape[1] > 1:
         factors = (a * b).sum(0) / (a * a).sum(0).clamp(min=1e-300)
         slack = 1.2 / a.shape[0] ** 0.5

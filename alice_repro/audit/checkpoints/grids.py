@@ -1,9 +1,9 @@
 """Quantised and back: values of one tensor that lie on a grid of a few levels, each the level nearest to the other's.
 
 A symmetric integer grid has the step max|b| / 127 (8 bits) or / 7 (4 bits); an asymmetric one with an integer zero
-point has (max b - min b) / 255 or / 15 and also passes through 0. A scale is shared by a tensor, by a row (an output
-channel), or by a group of neighbours in a row. Scaled fp8 values have at most 8 (e4m3) or 4 (e5m2) different mantissas,
-whatever the scale, because rounding does not depend on the power of two.
+point has (max b - min b) / 255 or / 15, or one step more or less, and also passes through 0. A scale is shared by a
+tensor, by a row (an output channel), or by a group of neighbours in a row. Scaled fp8 values have at most 8 (e4m3) or
+4 (e5m2) different mantissas, whatever the scale, because rounding does not depend on the power of two.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ SEEN = 1 << 17  # values, in whole rows, on which a grid is looked for
 FEW = 1 << 12  # values that are tried first
 MOST = 300  # levels on either side of 0, and a margin: 8 bits give 255
 FINE = 8.0  # "far below": the step is at least so many spacings of the stored dtype
-_STEPS = ((127.0, 8), (128.0, 8), (7.0, 4), (8.0, 4))
-_RANGES = ((255.0, 8), (254.0, 8), (15.0, 4), (14.0, 4))
+# (by the range, divisor, bits), the coarser first: some finer ones contain them
+_LEVELS = ((False, 7.0, 4), (False, 8.0, 4), (True, 15.0, 4), (False, 127.0, 8), (False, 128.0, 8), (True, 255.0, 8))
+_AROUND = (0.0, -1.0, 1.0)  # steps more: a zero point that is rounded may leave a level out at the end, or add one
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,17 @@ class Grid:
         error = spacing(b, dtype)
         off = (b - step * (b / step).round()).abs()
         on = (off <= _slack(b, step, error, dtype)) | (error * FINE > step)
-        return (on & ((fine - b).abs() <= step * (0.5 + 2.0**-7) + 1.05 * error)) | (fine == b)
+        near = (fine - b).abs() <= step * (0.5 + 2.0**-7) + 1.05 * error
+        return (on & (near | self._clipped(fine, b, step, error))) | (fine == b)
+
+    def _clipped(self, fine: torch.Tensor, b: torch.Tensor, step: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
+        """Where b is the last level and `fine` up to a step beyond it: a zero point that was rounded moves the ends."""
+        if not self.ranged:
+            return (fine - b).abs() < 0
+        grouped = b.reshape(len(b), -1, self.group or b.shape[1])
+        low, high = (x.repeat_interleave(grouped.shape[2], 1) for x in (grouped.amin(-1), grouped.amax(-1)))
+        beyond = ((b <= low + error) & (fine < b)) | ((b >= high - error) & (fine > b))
+        return beyond & ((fine - b).abs() <= step + 1.05 * error)
 
     def steps(self, b: torch.Tensor) -> torch.Tensor:
         """The step at each value of b (rows, n), broadcastable."""
@@ -67,9 +78,21 @@ class Grid:
         if self.step:
             return torch.tensor(self.step, dtype=b.dtype)
         grouped = b.reshape(len(b), -1, self.group or b.shape[1])
-        size = grouped.amax(-1) - grouped.amin(-1) if self.ranged else grouped.abs().amax(-1)
-        step = (size / self.divisor).clamp(min=1e-30)
+        if self.ranged:
+            step = self._around(grouped)
+        else:
+            step = (grouped.abs().amax(-1) / self.divisor).clamp(min=1e-30)
         return step.repeat_interleave(grouped.shape[2], 1)
+
+    def _around(self, grouped: torch.Tensor) -> torch.Tensor:
+        """Steps (rows, groups) of values (rows, groups, n): their range over whichever number of steps fits best."""
+        import torch
+
+        size = (grouped.amax(-1) - grouped.amin(-1)).clamp(min=1e-30)
+        steps = torch.stack([size / (self.divisor + more) for more in _AROUND])
+        level = grouped / steps[..., None]
+        best = (level - level.round()).abs().mean(-1).argmin(0, keepdim=True)
+        return steps.gather(0, best)[0]
 
 
 def find_grid(b: torch.Tensor, fine: torch.Tensor, dtype: str) -> Grid | None:
@@ -113,11 +136,7 @@ def _row_grids(n: int) -> Iterator[list[Grid]]:
     """Grids with a scale a row, then a group: those of one size together."""
     for group in (0, *(g for g in GROUPS if g < n and n % g == 0)):
         per = f"group of {group}" if group else "row"
-        yield [
-            Grid(f"int{bits}", per, divisor, ranged, group)
-            for ranged, steps in ((False, _STEPS), (True, _RANGES))
-            for divisor, bits in steps
-        ]
+        yield [Grid(f"int{bits}", per, divisor, ranged, group) for ranged, divisor, bits in _LEVELS]
 
 
 def _tensor_grids(b: torch.Tensor, few: torch.Tensor) -> list[Grid]:

@@ -16,6 +16,7 @@ MOST = 0.95  # of them at most: a B that has little in common with A "loses" nea
 GAIN = 0.25  # share of the energy of b - a that it must take
 SIDE = 16  # in fewer values of a row or column, noise alone may look like it
 SORTED = 1 << 15  # values that are sorted to find a threshold
+BETWEEN = 0.2  # of the fewer of both heaps may lie between them
 EMPTY = 0.25  # of a row's energy may still point along a
 
 
@@ -29,13 +30,14 @@ def kept(a: torch.Tensor, b: torch.Tensor) -> tuple[str, torch.Tensor] | None:
             "the smallest": lambda: _large(a, gains),
             "whole rows": lambda: ~_empty(a, gains, 1),
             "whole columns": lambda: ~_empty(a, gains, 0),
+            "here and there, before": lambda: _apart(a, b),
         }
     for what, masked in masks.items():
         mask = masked()
         gone = ~mask & (a != 0)
         share, gain = float(gone.double().mean()), float(gains[gone].sum())
         if SOME <= share <= MOST and gain >= GAIN * energy:
-            return what, mask
+            return what.removesuffix(", before"), mask
     return None
 
 
@@ -48,6 +50,18 @@ def _large(a: torch.Tensor, gains: torch.Tensor) -> torch.Tensor:
     total = gains.flatten()[::every][order].cumsum(0)
     best = int(total.argmax())
     return a.abs() > sizes[best] if float(total[best]) > 0 else torch.ones_like(a, dtype=torch.bool)
+
+
+def _apart(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Where b is nearer to a than to 0, if its large values are either the one or the other and hardly ever between."""
+    import torch
+
+    ratio = torch.where(a != 0, b / a, 1.0)
+    large = ratio[a.abs() > (a * a).mean().sqrt()]
+    low, high = int((large < 0.25).sum()), int((large > 0.75).sum())
+    between = len(large) - low - high
+    parted = low >= SIDE and between <= BETWEEN * min(low, high)
+    return ratio > 0.5 if parted else torch.ones_like(a, dtype=torch.bool)
 
 
 def _empty(a: torch.Tensor, gains: torch.Tensor, axis: int) -> torch.Tensor:

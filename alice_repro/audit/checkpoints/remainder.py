@@ -57,7 +57,7 @@ def remainder(
         if FORMATS[rows.a_grain].bits < 23:
             some = a[::4]
             found["rounding_a"] = (rounding_energy(some, rows.a_grain) / float((some * some).sum() or 1.0)) ** 0.5
-            found["bounded"] = base != "a" and _bounded(rows, weights or (found["factor"],), rest)
+            found["bounded"] = base != "a" and _bounded(rows, weights or (factor,), rest, base.startswith("each"))
         spread, found["thinned"] = _spread(rows, base, rest, found["changed"])
         found["spread"] = spread / (energy_a / size) ** 0.5
     found["changed"] = float((rest != 0).double().mean())
@@ -87,12 +87,13 @@ def remainder(
     return found
 
 
-def _bounded(rows: Rows, weights: Sequence[float], rest: torch.Tensor) -> bool:
+def _bounded(rows: Rows, weights: Sequence[float], rest: torch.Tensor, each: bool) -> bool:
     """Whether b is a weighted sum of finer values than a's (and the anchors'), all of which were rounded since."""
     bound = spacing(rows.b, rows.b_grain)
     for weight, values in zip(weights, (rows.a, *rows.anchors), strict=False):
         bound = bound + abs(weight) * spacing(values, rows.a_grain)
-    return bool((rest.abs() <= NEAREST * bound).double().mean() >= FULL)
+    fitted = 1.2 / rest.shape[1] ** 0.5 if each else 0.0  # error of a factor that was fitted to a row
+    return bool((rest.abs() <= (NEAREST + fitted) * bound).double().mean() >= FULL)
 
 
 def _spread(rows: Rows, base: str, rest: torch.Tensor, changed: float) -> tuple[float, bool]:

@@ -17,12 +17,13 @@ from alice_repro.audit.checkpoints.character import (
     characterise,
     pooled,
 )
-from alice_repro.audit.checkpoints.counterparts import added_to, removed_from, reordered_in
+from alice_repro.audit.checkpoints.counterparts import added_to, nameless, other_shapes, removed_from, reordered_in
 from alice_repro.audit.checkpoints.matching import Matching, block_of
 from alice_repro.audit.checkpoints.measures import Evidence
 from alice_repro.audit.checkpoints.wording import OUTSIDE, where, words
 
 DOMINANT = 0.9  # of the changed values: one kind of change is then the verdict, below it is "mixed"
+NOISY = 0.5  # of the changed values show noise on top of a structure: it was added to all, and some hide it
 FEW = 0.03  # of the tensors: so few changed ones, at most three, are edits and no character of the whole
 WEIGHTS = 0.05  # mixtures whose weights round to the same multiple of this are told together
 SAME = 4.0  # chi square a degree of freedom up to which factors of several tensors count as one
@@ -69,10 +70,13 @@ def judge(evidence: Sequence[Evidence], matching: Matching, limits: Thresholds =
     parts = _parts(characters, evidence)
     removed, added, reordered = removed_from(matching), added_to(matching), reordered_in(matching)
     # What the files of an incomplete checkpoint do not hold says nothing about the network.
-    kind = _kind(characters, removed if matching.complete_b else "", added if matching.complete_a else "", reordered)
+    kind = _kind(
+        characters, matching, removed if matching.complete_b else "", added if matching.complete_a else "", reordered
+    )
     coverage = _coverage(characters, matching)
     told = [f"{part.where}: {part.detail}" for part in parts if part.kind not in OUTSIDE]
-    summary = "; ".join([*filter(None, (removed, added, reordered)), *told]) or "nothing could be judged"
+    beside = (removed, added, reordered, other_shapes(matching), nameless(matching))
+    summary = "; ".join([*filter(None, beside), *told]) or "nothing could be judged"
     return Judgement(
         kind,
         summary,
@@ -85,7 +89,7 @@ def judge(evidence: Sequence[Evidence], matching: Matching, limits: Thresholds =
     )
 
 
-def _kind(characters: Sequence[Character], removed: str, added: str, reordered: str) -> str:
+def _kind(characters: Sequence[Character], matching: Matching, removed: str, added: str, reordered: str) -> str:
     judged = [one for one in characters if one.kind not in OUTSIDE]
     changed = [one for one in judged if one.kind not in UNCHANGED]
     vectors = len(characters) - len(judged)
@@ -102,7 +106,7 @@ def _kind(characters: Sequence[Character], removed: str, added: str, reordered: 
         return _of_changed(changed, sizes, sum(one.size for one in judged))
     if vectors:
         return "cannot tell"  # every matrix is as it was; the vectors alone changed, and say nothing about how
-    if sum(map(bool, (removed, added))) == 2:
+    if sum(map(bool, (removed, added))) == 2 or other_shapes(matching):
         return "mixed"
     if removed or added:
         return "pruned" if removed else "extended"
@@ -114,15 +118,15 @@ def _kind(characters: Sequence[Character], removed: str, added: str, reordered: 
 
 
 def _of_changed(changed: Sequence[Character], sizes: dict[str, int], judged: int) -> str:
-    """One kind if it dominates; a structured one "+ noise" if nearly everything that changed is noisy; else mixed."""
+    """One kind if it dominates; a structured one "+ noise" if most of what changed is noisy; else mixed."""
     total = sum(sizes.values())
     top = max(sizes, key=lambda kind: sizes[kind])
     structured = [kind for kind in (*STRUCTURED, "interpolated") if kind in sizes]
     noisy = sum(one.size for one in changed if one.noise)
-    if len(structured) == 1 and noisy >= DOMINANT * total and sizes[structured[0]] >= (1 - DOMINANT) * total:
+    if len(structured) == 1 and noisy >= NOISY * total and sizes[structured[0]] >= (1 - DOMINANT) * total:
         return f"{structured[0]} + noise"
     zeroed = sum(one.size for one in changed if one.zeroed)
-    if top in ("noise", *STRUCTURED) and zeroed >= DOMINANT * total and sizes[top] >= DOMINANT * total:
+    if top in ("noise", *STRUCTURED) and zeroed >= (1 - DOMINANT) * total and sizes[top] >= DOMINANT * total:
         return f"pruned + {top}"
     if top == "unrelated" and sizes[top] < DOMINANT * judged:
         return "mixed"  # said of a network as a whole, where much is A's own it would be wrong
@@ -157,6 +161,8 @@ def _key(one: Character, seen: Evidence) -> tuple:
     detail = seen.detail if one.kind in ("quantised", "cast", "pruned") else one.doubt
     if one.kind == "identical":
         detail = "bit-identical" if seen.dtype_a == seen.dtype_b else f"equal values, {seen.dtype_b} for {seen.dtype_a}"
+    if one.kind == "scaled" and not (seen.numbers or {}).get("factor"):
+        detail = seen.detail
     base = "mixture" if seen.base_weights else seen.base.split(" by ")[0]
     if one.kind == "interpolated":
         detail, base = str(tuple(round(w / WEIGHTS) for w in _weights(seen))), ""

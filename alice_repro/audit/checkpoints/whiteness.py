@@ -49,9 +49,9 @@ class Spectrum:
 
     rank, gap: of the last few outliers, the one with the steepest step to the next value, and that step as a ratio (1
     without outliers): a merged low-rank product ends in a cliff, a trained difference in a slope; floor: share of the
-    energy that white noise as strong as the lower half of the bulk would hold (an upper bound on the noise); bulk:
-    share of the energy that does not stand out; remainder_z: the rectangle statistic of the bulk; exact: the
-    cliff is abrupt, or what is after it is rounding.
+    energy that white noise as strong as the lower half of the bulk would hold (an upper bound on the noise); bulk: the
+    same of the whole bulk; remainder_z: the rectangle statistic of the bulk; exact: the cliff is abrupt, or what is
+    after it is rounding.
     """
 
     values: np.ndarray
@@ -138,9 +138,8 @@ def spectrum(d: np.ndarray, rng: np.random.Generator, made: float = 0.0) -> Spec
     floor = float((bulk[half:] ** 2).sum() / max((null[half:] ** 2).sum(), 1e-300) * (bulk**2).sum() * whole / energy)
     rank, gap = _cliff(values, count)
     z = ((bulk**4).sum() - fourth) / (4 * deviation * np.sqrt(1 + 1 / FLIPS)) if deviation > 0 else 0.0
-    padded = np.concatenate([np.full(count, null[0]), null])
-    return Spectrum(values, padded, count, rank, gap, min(floor, 1.0), float((bulk**2).sum() / energy), float(z),
-                    rank == exact > 0)  # fmt: skip
+    padded, under = np.concatenate([np.full(count, null[0]), null]), float((bulk**2).sum() * whole / energy)
+    return Spectrum(values, padded, count, rank, gap, min(floor, 1.0), under, float(z), rank == exact > 0)
 
 
 def _numerical_rank(values: np.ndarray, made: float, shape: tuple[int, int]) -> int:

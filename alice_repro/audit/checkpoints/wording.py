@@ -23,7 +23,7 @@ def words(key: tuple, numbers: dict[str, Any]) -> str:
         "identical": detail,
         "cast": f"equal after a {detail}",
         "quantised": detail,
-        "scaled": f"scaled by {of('factor')}" if "factor" in numbers else "each row or column scaled",
+        "scaled": detail or f"scaled by {of('factor')}",
         "interpolated": f"mixture, {_mixed(numbers)}",
         "pruned": f"{of('zeroed', share=True)} of the {detail}",
         "edited": f"edited in a few places, relative change {of('relative')}",
@@ -38,8 +38,8 @@ def words(key: tuple, numbers: dict[str, Any]) -> str:
     }[kind]
     if base == "mixture":
         base = f"a mixture ({_mixed(numbers)})"
-    if base == "scaled" and kind == "scaled":
-        said += ", as far as the rounding of A and of B lets it be seen"
+    if base not in ("a", "") and kind == "scaled":
+        said = f"{said if base == 'scaled' else base}, as far as the rounding of A and of B lets it be seen"
     elif base not in ("a", "") and kind != "unrelated":
         said = f"{base} {of('factor')}, then {said}" if base == "scaled" else f"{base}, then {said}"
     if noisy and kind in ("low-rank", "training-like", "interpolated"):

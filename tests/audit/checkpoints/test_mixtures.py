@@ -132,6 +132,109 @@ def test_scale_under_a_product_is_exact(a):
     assert "noise" not in seen.summary
 
 
+def squares(blocks=3, side=128, seed=0):
+    """Square matrices as they are initialised."""
+    draw = torch.Generator().manual_seed(seed)
+    names = [f"blocks.{b}.attn1.{n}.weight" for b in range(blocks) for n in ("to_q", "to_k", "to_v", "to_out.0")]
+    return {name: torch.randn(side, side, generator=draw) / side**0.5 for name in names}
+
+
+def of_fours(x):
+    """The two largest of every four neighbours."""
+    y = x.reshape(-1, 4)
+    return (y * (y.abs() > y.abs().sort(1).values[:, 1:2])).reshape(x.shape)
+
+
+def at_random(x):
+    return x * (torch.rand(x.shape, generator=torch.Generator().manual_seed(2)) > 0.2)
+
+
+@pytest.mark.parametrize(("prune", "share"), [(of_fours, 0.5), (at_random, 0.2)])
+def test_noise_on_values_that_were_pruned_by_any_rule(prune, share):
+    a = squares()
+    _, seen = audit(a, synthetic.noised({n: prune(x) for n, x in a.items()}, 0.02, seed=1))
+    assert seen.kind == "pruned + noise"
+    noise = part(seen, "noise")
+    assert noise.numbers["zeroed"]["median"] == pytest.approx(share, abs=0.03)
+    assert noise.numbers["noise"]["median"] == pytest.approx(0.02, rel=0.35)
+
+
+def test_a_pruned_merge_has_no_noise():
+    a = squares()
+    _, seen = audit(a, synthetic.pruned(synthetic.lora(a, 8, 0.15, seed=3), 0.3))
+    assert seen.kind == "pruned + low-rank"
+    assert "noise" not in seen.summary
+
+
+@pytest.mark.parametrize(("rank", "side"), [(32, 128), (64, 256)])
+def test_noise_under_a_product_is_measured_whatever_its_rank(rank, side):
+    a = squares(1, side)
+    _, seen = audit(a, synthetic.noised(synthetic.lora(a, rank, 0.3, seed=3), 0.01, seed=4))
+    assert seen.kind == "low-rank + noise"
+    noise = 0.01 * (1 + 0.3**2) ** 0.5  # relative to what the product made of A
+    assert part(seen, "low-rank").numbers["noise"]["median"] == pytest.approx(noise, rel=0.03)
+
+
+def test_rows_scaled_by_factors_of_their_own_under_noise_and_rounding():
+    a = squares()
+    rows = {n: x * (1 + 0.1 * torch.randn(len(x), 1, generator=torch.Generator().manual_seed(5))) for n, x in a.items()}
+    _, seen = audit(a, synthetic.noised(rows, 1e-3, seed=6))
+    assert "each row scaled, then independent white noise of relative size 0.001" in seen.summary
+    _, seen = audit(synthetic.cast(a, HALF), synthetic.cast(rows, HALF))
+    assert seen.kind == "scaled"
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("dtype", [torch.float32, HALF])
+def test_asymmetric_integers_with_a_rounded_zero_point(bits, dtype):
+    def rounded(x):
+        low, most = x.amin(1, keepdim=True), 2**bits - 1
+        step = (x.amax(1, keepdim=True) - low) / most
+        zero = (-low / step).round()
+        return (((x / step).round() + zero).clamp(0, most) - zero) * step
+
+    a = squares()
+    _, seen = audit(a, synthetic.cast({n: rounded(x) for n, x in a.items()}, dtype))
+    assert seen.kind == "quantised"
+    assert f"int{bits}, a scale per row" in seen.summary
+
+
+@pytest.mark.parametrize(("mine", "theirs"), [(0.8, 0.45), (0.89, 0.456)])
+def test_sums_and_spherical_mixtures_with_something_that_is_not_given(mine, theirs):
+    a, c = squares(), squares(seed=9)
+    _, seen = audit(a, {n: mine * x + theirs * c[n] for n, x in a.items()})
+    assert seen.kind == "cannot tell"
+    assert "a checkpoint that is not given" in seen.summary
+
+
+def test_a_tensor_of_another_shape_is_not_passed_over():
+    a = squares(2) | {"blocks.0.ffn.net.2.weight": torch.randn(128, 384)}
+    _, seen = audit(a, a | {"blocks.0.ffn.net.2.weight": torch.randn(384, 128)})
+    assert seen.kind == "mixed"
+    assert "1 tensors hold as many values in another shape" in seen.summary
+
+
+def test_a_constant_is_no_cast_of_what_is_near_it():
+    a = squares(1) | {f"blocks.0.attn{i}.norm_q.weight": torch.ones(128) for i in (1, 2)}
+    draw = torch.Generator().manual_seed(7)
+    b = {n: x + 0.02 * torch.randn(x.shape, generator=draw) if "norm" in n else x for n, x in a.items()}
+    _, seen = audit(a, b)
+    assert not {"cast", "scaled", "quantised"} & {one.kind for one in seen.characters}
+
+
+def test_two_roundings_of_the_same_values_are_a_cast():
+    a = squares()
+    _, seen = audit(synthetic.cast(a, HALF), synthetic.cast(a, torch.float16))
+    assert seen.kind == "cast"
+
+
+def test_flipped_rows_are_not_told_by_the_factor_of_a_vector():
+    a = squares() | {"blocks.0.attn1.norm_q.weight": torch.rand(128)}
+    flip = (torch.arange(128) % 3 == 0)[:, None] * 2.0 - 1
+    _, seen = audit(a, {n: x * flip if x.ndim == 2 else -x for n, x in a.items()})
+    assert "each row scaled by a factor of its own" in seen.summary
+
+
 def test_a_mixture_whose_hidden_units_were_reordered(a):
     other = synthetic.noised(a, 0.3, seed=7)
     _, seen = audit(a, synthetic.reordered(synthetic.mixed(a, other, 0.25), seed=2), other)
