@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import torch
 
 SOME = 0.005  # of the values at least, and
-MOST = 0.95  # of them at most: a B that has little in common with A "loses" nearly all
+MOST = 0.8  # of them at most: a B that has little in common with A "loses" nearly all;
+MOST_KNOWN = 0.95  # of those that are 0 in b or the smallest in a, which tell pruning apart
 GAIN = 0.25  # share of the energy of b - a that it must take
 SIDE = 16  # in fewer values of a row or column, noise alone may look like it
 SORTED = 1 << 15  # values that are sorted to find a threshold
@@ -36,7 +37,8 @@ def kept(a: torch.Tensor, b: torch.Tensor) -> tuple[str, torch.Tensor] | None:
         mask = masked()
         gone = ~mask & (a != 0)
         share, gain = float(gone.double().mean()), float(gains[gone].sum())
-        if SOME <= share <= MOST and gain >= GAIN * energy:
+        most = MOST_KNOWN if what in ("here and there", "the smallest") else MOST
+        if SOME <= share <= most and gain >= GAIN * energy:
             return what.removesuffix(", before"), mask
     return None
 

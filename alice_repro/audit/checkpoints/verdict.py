@@ -166,8 +166,9 @@ def _key(one: Character, seen: Evidence) -> tuple:
     base = "mixture" if seen.base_weights else seen.base.split(" by ")[0]
     if one.kind == "interpolated":
         detail, base = str(tuple(round(w / WEIGHTS) for w in _weights(seen))), ""
+    before = (base, seen.zeroed_what) if one.kind != "unrelated" else ("", "")
     return (one.kind, one.rank if one.kind == "low-rank" else None, detail, seen.reverse and bool(detail),
-            bool(one.noise) and one.kind != "noise", one.rearranged, base, seen.zeroed_what)  # fmt: skip
+            bool(one.noise) and one.kind != "noise", one.rearranged, *before)  # fmt: skip
 
 
 def _numbers(ones: Sequence[Character], seen: Sequence[Evidence]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ FLIPS = 3  # sign-flipped copies that give the reference spectrum; its edge fluc
 EDGE = 1.05  # a singular value this much above the largest of the flipped copies is outside the bulk
 ABRUPT = 10.0  # a step that no spectrum of noise or training has inside
 STEP = 1.5  # a step down to what rounding makes; among the values of noise, those next to last apart, it is under 1.4
-ROUNDED = 1.3  # times the energy that rounding is expected to make
+ROUNDED = 1.5  # times the energy that rounding is expected to make
 ROUNDING = 1e-12  # of the squared energy: what sums in fp64 may leave of a sum that is 0
 SMALLEST_BULK = 8  # singular values that are never peeled: fewer are no bulk
 
@@ -160,7 +160,7 @@ def _cliff(values: np.ndarray, count: int) -> tuple[int, float]:
         return 0, 1.0
     steps = values[:count] / np.maximum(values[1 : count + 1], 1e-300)
     last = steps.copy()
-    last[: max(0, count - max(3, count // 7))] = 0.0
+    last[: max(0, count - max(3, count // 4))] = 0.0
     at = int(steps.argmax()) if steps.max() >= ABRUPT else int(last.argmax())
     return at + 1, float(min(steps[at], 1e9))
 
