@@ -10,8 +10,7 @@ from alice_repro.workflow import bench_checkpoint as bench
 
 @pytest.fixture
 def narrow(monkeypatch):
-    monkeypatch.setattr(bench, "WIDTH", 256)
-    monkeypatch.setattr(bench, "INNER", 512)
+    monkeypatch.setattr(bench, "SMALL", (256, 512))
     monkeypatch.setattr(bench, "SHARD_BYTES", 3_000_000)
 
 
