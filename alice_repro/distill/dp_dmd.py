@@ -22,9 +22,10 @@ from alice_repro.distill.broken import zero_broken_clips
 from alice_repro.distill.dmd2 import ScoreOfSamples, ScoreOptions
 from alice_repro.distill.method import Batch, Networks, Progress, Term
 from alice_repro.errors import UserError
-from alice_repro.flow.schedule import euler_times, x0_from_velocity
-from alice_repro.sampling.anchored import anchor_velocity, euler_path
+from alice_repro.flow.schedule import x0_from_velocity
+from alice_repro.sampling.anchored import anchor_times, anchor_velocity
 from alice_repro.sampling.few_step import few_step_times
+from alice_repro.sampling.teacher import euler_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ class DPDMD(ScoreOfSamples):
 
     def _anchor(self, networks: Networks, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
         options, eps = self.options, batch.noise_like_x0()
-        times = euler_times(options.anchor_grid, options.anchor_shift)[: options.anchor_steps + 1]
+        times = anchor_times(options.anchor_steps, options.anchor_grid, options.anchor_shift)
         target = anchor_velocity(batch.velocity(networks.teacher), eps, times)
         v = networks.student(eps, torch.ones(len(eps), device=eps.device), batch.caption)
         residual, _ = zero_broken_clips(v - target)

@@ -12,6 +12,7 @@ import torch
 
 from alice_repro.flow.schedule import x0_from_velocity
 from alice_repro.models.velocity import Velocity
+from alice_repro.sampling.teacher import euler_path
 
 
 @torch.no_grad()
@@ -28,8 +29,7 @@ def trajectory_points(
         grid = torch.linspace(
             now, following, max(1, round(steps * (now - following))) + 1, dtype=torch.float64
         ).tolist()
-        for start, end in zip(grid[:-1], grid[1:], strict=True):
-            x = x + (end - start) * teacher(x, torch.full((len(x),), start, device=x.device), caption)
+        x = euler_path(lambda x, t: teacher(x, t, caption), x, grid)
         points.append(x)
     return points
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import torch
 
+from alice_repro.flow.schedule import euler_times
 from alice_repro.flow.trigflow import VelocityFunction
 from alice_repro.models.velocity import Velocity
+from alice_repro.sampling.teacher import euler_path
 
 
-def euler_path(field: VelocityFunction, x: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
-    """x at the last of ``times``, (steps + 1,), from x (B, C, T, H, W) at the first, by Euler steps along ``field``."""
-    for now, following in zip(times[:-1], times[1:], strict=True):
-        x = x + float(following - now) * field(x, torch.full((len(x),), float(now), device=x.device))
-    return x
+def anchor_times(steps: int, grid: int, shift: float) -> torch.Tensor:
+    """Times of the teacher's first ``steps`` on its own grid (`flow.schedule.euler_times`): (steps + 1,), from 1."""
+    return euler_times(grid, shift)[: steps + 1]
 
 
 @torch.no_grad()
@@ -29,7 +29,7 @@ class AnchoredVelocity:
 
     Args:
         teacher: a (guided) velocity.
-        times: of the teacher's steps from 1 to the anchor, (K + 1,).
+        times: of the teacher's steps from 1 to the anchor, (K + 1,) (`anchor_times`).
 
     Attributes:
         evaluations: network evaluations of a step after the first, which takes K times as many.

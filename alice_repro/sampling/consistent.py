@@ -6,6 +6,7 @@ import torch
 
 from alice_repro.flow.schedule import euler_times, velocity_from_x0
 from alice_repro.models.velocity import Velocity
+from alice_repro.sampling.teacher import euler_path
 
 
 class ConsistentVelocity:
@@ -30,7 +31,6 @@ class ConsistentVelocity:
     def __call__(self, x_t: torch.Tensor, t: torch.Tensor, caption: torch.Tensor) -> torch.Tensor:
         """Velocity (B, C, T, H, W); all clips share their time ``t`` (B,) above 0."""
         start = float(t[0])
-        times, x = [start, *(time for time in self.grid if time < start)], x_t
-        for now, following in zip(times[:-1], times[1:], strict=True):
-            x = x + (following - now) * self.teacher(x, torch.full_like(t, now), caption)
-        return velocity_from_x0(x_t, x, t)
+        times = [start, *(time for time in self.grid if time < start)]
+        end = euler_path(lambda x, now: self.teacher(x, now, caption), x_t, times)
+        return velocity_from_x0(x_t, end, t)

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from alice_repro.flow.schedule import euler_times
+from alice_repro.flow.trigflow import VelocityFunction
 from alice_repro.models.velocity import Velocity
+
+
+def euler_path(field: VelocityFunction, x: torch.Tensor, times: Sequence[float]) -> torch.Tensor:
+    """x at the last of ``times`` from x (B, C, T, H, W) at the first, by Euler steps along ``field``."""
+    for now, following in zip(times[:-1], times[1:], strict=True):
+        x = x + float(following - now) * field(x, torch.full((len(x),), float(now), device=x.device))
+    return x
 
 
 @torch.no_grad()
@@ -21,9 +31,5 @@ def sample_euler(
     Returns:
         Clean latents (B, C, T, H, W), and the network evaluations spent on each clip.
     """
-    times = euler_times(steps, shift)
-    x = noise
-    for now, following in zip(times[:-1], times[1:], strict=True):
-        t = torch.full((len(x),), float(now), device=x.device)
-        x = x + float(following - now) * velocity(x, t, caption)
-    return x, steps * velocity.evaluations
+    clean = euler_path(lambda x, t: velocity(x, t, caption), noise, euler_times(steps, shift).tolist())
+    return clean, steps * velocity.evaluations

@@ -7,15 +7,14 @@ from pathlib import Path
 
 import torch
 
-from alice_repro.config import ANCHORED, CONSISTENT, Scale, load_recipe
+from alice_repro.config import CONSISTENT, Scale, load_recipe
 from alice_repro.errors import UserError
 from alice_repro.flow.noise import ClipNoise
-from alice_repro.flow.schedule import euler_times
 from alice_repro.models.half_rate import HalfRateVelocity
 from alice_repro.models.interpolator import load_interpolator
 from alice_repro.models.loading import TeacherParts, load_transformer
 from alice_repro.models.velocity import Counted, NetworkVelocity, Velocity
-from alice_repro.sampling.anchored import AnchoredVelocity
+from alice_repro.sampling.anchored import AnchoredVelocity, anchor_times
 from alice_repro.sampling.consistent import ConsistentVelocity
 from alice_repro.sampling.few_step import few_step_times, sample_few_step
 from alice_repro.sampling.interpolated import check_short_steps, sample_interpolated
@@ -37,28 +36,22 @@ def teacher_sampler(scale: Scale, parts: TeacherParts, velocity: Velocity, steps
     return draw
 
 
-def consistent_sampler(scale: Scale, parts: TeacherParts, velocity: Velocity, steps: int) -> Sampler:
-    """A student's steps, with fresh noise, along the teacher's own consistency function."""
+def limit_sampler(scale: Scale, parts: TeacherParts, velocity: Velocity, steps: int, arm: str) -> Sampler:
+    """A student's steps along what the teacher gives if a method, or its first step, is learned without error.
+
+    arm: "teacher-consistent", sampled with fresh noise, or "teacher-anchored" (of the recipe ``dp_dmd``), without.
+    """
     shape, times = parts.latent_shape(scale.model), few_step_times(steps, scale.sampling.student_shift)
 
     def draw(caption: torch.Tensor, noise: ClipNoise) -> tuple[torch.Tensor, dict[str, object]]:
         counted = Counted(velocity)
-        solved = ConsistentVelocity(counted, scale.teacher.steps, scale.teacher.shift)
-        clean, _ = sample_few_step(solved, noise, shape, caption, times)
-        return clean, {"evaluations_per_clip": counted.spent // len(caption)}
-
-    return draw
-
-
-def anchored_sampler(scale: Scale, parts: TeacherParts, velocity: Velocity, steps: int) -> Sampler:
-    """A student's Euler steps along the teacher, the first straight to the anchor of the recipe ``dp_dmd``."""
-    shape, times = parts.latent_shape(scale.model), few_step_times(steps, scale.sampling.student_shift)
-    anchor = load_recipe("dp_dmd").options
-    path = euler_times(anchor["anchor_grid"], anchor["anchor_shift"])[: anchor["anchor_steps"] + 1]
-
-    def draw(caption: torch.Tensor, noise: ClipNoise) -> tuple[torch.Tensor, dict[str, object]]:
-        counted = Counted(velocity)
-        clean, _ = sample_few_step(AnchoredVelocity(counted, path), noise, shape, caption, times, "euler")
+        if arm == CONSISTENT:
+            limit, sampler = ConsistentVelocity(counted, scale.teacher.steps, scale.teacher.shift), "renoise"
+        else:
+            anchor = load_recipe("dp_dmd").options
+            path = anchor_times(anchor["anchor_steps"], anchor["anchor_grid"], anchor["anchor_shift"])
+            limit, sampler = AnchoredVelocity(counted, path), "euler"
+        clean, _ = sample_few_step(limit, noise, shape, caption, times, sampler)
         return clean, {"evaluations_per_clip": counted.spent // len(caption)}
 
     return draw
@@ -99,7 +92,3 @@ def student_sampler(
         return clean, {"evaluations_per_clip": evaluations, "latent_frames_a_step": frames}
 
     return draw, len(times)
-
-
-# Arms without training whose steps are not the teacher's own.
-LIMITS = {CONSISTENT: consistent_sampler, ANCHORED: anchored_sampler}

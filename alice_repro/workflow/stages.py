@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from alice_repro.config import FULL, UNTRAINED, Scale
+from alice_repro.config import FULL, SHORT, UNTRAINED, Scale
 from alice_repro.data.prompts import prompts_for
 from alice_repro.data.training_clips import TrainingClips
 from alice_repro.data.world_clips import clean_clips
@@ -28,7 +28,7 @@ from alice_repro.sampling.agreement import prediction_spread, trajectory_points
 from alice_repro.sampling.few_step import few_step_times
 from alice_repro.sampling.teacher import sample_euler
 from alice_repro.training.setup import teacher_velocity
-from alice_repro.workflow.samplers import LIMITS, Sampler, student_sampler, teacher_sampler
+from alice_repro.workflow.samplers import Sampler, limit_sampler, student_sampler, teacher_sampler
 
 SOURCES = ("teacher", "clean", "night", "pastel")
 TRAIN_SPLIT_BASE = 1_000  # keeps the noise of training samples apart from that of evaluation clips
@@ -126,8 +126,11 @@ def sample_arm(
     captions, rows = _planned(plan) if plan else _evaluated(scale)
     if student is None:
         steps = scale.teacher.steps if arm == FULL else scale.sampling.student_steps
-        make = LIMITS.get(arm, teacher_sampler)
-        draw = make(scale, parts, teacher_velocity(scale, teacher, parts, captions), steps)
+        velocity = teacher_velocity(scale, teacher, parts, captions)
+        if arm in (FULL, SHORT):
+            draw = teacher_sampler(scale, parts, velocity, steps)
+        else:
+            draw = limit_sampler(scale, parts, velocity, steps, arm)
     else:
         draw, steps = student_sampler(scale, parts, captions, student, interpolator, short_steps, positions)
     with atomic_folder(output) as folder:

@@ -7,8 +7,9 @@ import torch
 from alice_repro.flow.noise import ClipNoise
 from alice_repro.flow.schedule import euler_times
 from alice_repro.models.velocity import Counted
-from alice_repro.sampling.anchored import AnchoredVelocity, anchor_velocity, euler_path
+from alice_repro.sampling.anchored import AnchoredVelocity, anchor_velocity
 from alice_repro.sampling.few_step import few_step_times, sample_few_step
+from alice_repro.sampling.teacher import euler_path
 
 CAPTION = torch.zeros(2).long()
 

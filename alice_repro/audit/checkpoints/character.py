@@ -43,6 +43,7 @@ class Thresholds:
     mixture: tuple[float, float] = (0.5, 2.5)  # size of what is independent of A over what A lacks to weight 1: then
     # it may be another checkpoint, of half to 2.5 times A's size
     sphere: float = 0.03  # of A's energy, by which a spherical mixture may differ from it
+    torn: float = 1.5  # times the share of the holes: what lies under a product then is more than they leave
     least_mixed: float = 0.02  # part of another checkpoint; where the rest is structured, five times as much, since
     # weight decay shrinks what is trained
 
@@ -180,10 +181,10 @@ def _structured(one: Evidence, limits: Thresholds) -> Character:
     if _foreign(one, 5 * limits.least_mixed, limits):
         detail = f"{base}a structured part of relative size {_size(one.residual)} ({seen})"
         return Character(one.name, one.size, "cannot tell", detail, doubt=_MIXTURE, **common)
-    torn = one.zeroed_share if one.zeroed_what else 0.0  # values that were kept at 0 tear holes, which look like noise
+    torn = one.zeroed_share  # values that were kept at 0 tear holes, which look like noise
     low = one.rank is not None and 0 < one.rank <= limits.rank_share * one.side and one.gap >= limits.gap
     if low or (one.rank and one.exact):
-        left = one.bulk * one.residual**2 > max(made, 1e-13) and one.bulk > 1.5 * torn
+        left = one.bulk * one.residual**2 > max(made, 1e-13) and one.bulk > limits.torn * torn
         noise = noise_size(one, one.bulk) if left else None
         more = f" plus white noise of relative size {noise:.2g}" if noise else ""
         detail = f"{base}rank {one.rank} of relative size {_size(one.residual)}{more} ({seen})"

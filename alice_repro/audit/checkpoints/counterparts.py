@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from alice_repro.audit.checkpoints.matching import Matching, block_of
 from alice_repro.audit.checkpoints.removed import part_of
+from alice_repro.audit.checkpoints.tensors import Tensor
 from alice_repro.audit.checkpoints.wording import ranges
 
 MUCH = 0.1  # of the values of smaller tensors: so many that are no part of A's are said to be none
@@ -28,14 +30,11 @@ def other_shapes(matching: Matching) -> str:
 def removed_from(matching: Matching) -> str:
     """What A has and B has not: whole blocks, tensors, rows or columns."""
     found = []
-    blocks = {block_of(t.name) for t in matching.only_a if block_of(t.name)}
-    kept = {block_of(pair.a.name) for pair in matching.pairs}
-    gone = {block for block in blocks if block not in kept}
+    gone, others = _left(matching, matching.only_a, {block_of(pair.a.name) for pair in matching.pairs})
     lost = "" if matching.complete_b else ", whose files are not complete"
-    if gone and not nameless(matching):
+    if gone:
         found.append(f"{ranges(gone)} of A are missing in B{lost}")
-    others = sum(block_of(t.name) not in gone for t in matching.only_a)
-    if others and not nameless(matching):
+    if others:
         found.append(f"{others} tensors of A have no counterpart in B{lost}")
     smaller = [pair for pair in matching.reshaped if pair.b.size < pair.a.size]
     parts = {pair.name: part_of(pair) for pair in smaller}
@@ -52,13 +51,11 @@ def removed_from(matching: Matching) -> str:
 def added_to(matching: Matching) -> str:
     """What B has beside A: tensors without a counterpart, larger ones, blocks of A that stand in it more than once."""
     found = []
-    blocks = {block_of(t.name) for t in matching.only_b if block_of(t.name)}
-    fresh = {block for block in blocks if block not in {block_of(pair.name) for pair in matching.pairs}}
+    fresh, others = _left(matching, matching.only_b, {block_of(pair.name) for pair in matching.pairs})
     lost = "" if matching.complete_a else " to A, whose files are not complete"
-    if fresh and not nameless(matching):
+    if fresh:
         found.append(f"{ranges(fresh)} of B are in addition{lost}")
-    others = sum(block_of(t.name) not in fresh for t in matching.only_b)
-    if others and not nameless(matching):
+    if others:
         found.append(f"{others} tensors of B have no counterpart")
     larger = sum(pair.b.size > pair.a.size for pair in matching.reshaped)
     if larger:
@@ -79,6 +76,14 @@ def reordered_in(matching: Matching) -> str:
     moved = [stack for stack, numbers in stacks.items()
              if (order := [source for _, source in sorted(numbers)]) != sorted(order)]  # fmt: skip
     return f"{' and '.join(moved)} stand in another order than in A" if moved else ""
+
+
+def _left(matching: Matching, only: Sequence[Tensor], paired: set) -> tuple[set[tuple[str, int]], int]:
+    """Blocks of one side of which no tensor is paired, and how many tensors are left over beside them."""
+    if nameless(matching):
+        return set(), 0
+    blocks = {block_of(t.name) for t in only if block_of(t.name)} - paired
+    return blocks, sum(block_of(t.name) not in blocks for t in only)
 
 
 def _sources(matching: Matching) -> dict[tuple[str, int], tuple[str, int]]:

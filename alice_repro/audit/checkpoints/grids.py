@@ -58,12 +58,12 @@ class Grid:
         off = (b - step * (b / step).round()).abs()
         on = (off <= _slack(b, step, error, dtype)) | (error * FINE > step)
         near = (fine - b).abs() <= step * (0.5 + 2.0**-7) + 1.05 * error
-        return (on & (near | self._clipped(fine, b, step, error))) | (fine == b)
+        if self.ranged:
+            near |= self._clipped(fine, b, step, error)
+        return (on & near) | (fine == b)
 
     def _clipped(self, fine: torch.Tensor, b: torch.Tensor, step: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
         """Where b is the last level and `fine` up to a step beyond it: a zero point that was rounded moves the ends."""
-        if not self.ranged:
-            return (fine - b).abs() < 0
         grouped = b.reshape(len(b), -1, self.group or b.shape[1])
         low, high = (x.repeat_interleave(grouped.shape[2], 1) for x in (grouped.amin(-1), grouped.amax(-1)))
         beyond = ((b <= low + error) & (fine < b)) | ((b >= high - error) & (fine > b))

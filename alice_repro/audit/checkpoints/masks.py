@@ -25,21 +25,20 @@ def kept(a: torch.Tensor, b: torch.Tensor) -> tuple[str, torch.Tensor] | None:
     """Which values of a (rows, n) were not set to 0, boolean, and in words which were; None if none were."""
     energy = float(((b - a) ** 2).sum())
     gains = a * a - 2 * a * b
-    masks = {"here and there": lambda: b != 0}
+    masks = [("here and there", MOST_KNOWN, lambda: b != 0)]
     if min(a.shape) >= SIDE:
-        masks |= {
-            "the smallest": lambda: _large(a, gains),
-            "whole rows": lambda: ~_empty(a, gains, 1),
-            "whole columns": lambda: ~_empty(a, gains, 0),
-            "here and there, before": lambda: _apart(a, b),
-        }
-    for what, masked in masks.items():
+        masks += [
+            ("the smallest", MOST_KNOWN, lambda: _large(a, gains)),
+            ("whole rows", MOST, lambda: ~_empty(a, gains, 1)),
+            ("whole columns", MOST, lambda: ~_empty(a, gains, 0)),
+            ("here and there", MOST, lambda: _apart(a, b)),
+        ]
+    for what, most, masked in masks:
         mask = masked()
         gone = ~mask & (a != 0)
         share, gain = float(gone.double().mean()), float(gains[gone].sum())
-        most = MOST_KNOWN if what in ("here and there", "the smallest") else MOST
         if SOME <= share <= most and gain >= GAIN * energy:
-            return what.removesuffix(", before"), mask
+            return what, mask
     return None
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from alice_repro.audit.checkpoints.explanations import FULL, Explanation, candidates
+from alice_repro.audit.checkpoints.explanations import FULL, Explanation, Rows, candidates
 from alice_repro.audit.checkpoints.matching import Pair
 from alice_repro.audit.checkpoints.remainder import SMALLEST_SIDE, remainder
 from alice_repro.audit.checkpoints.samples import plane, sample
@@ -107,23 +107,23 @@ def measure(pair: Pair, anchors: Sequence[Tensor] = (), seed: int = 0) -> Eviden
     rng = np.random.default_rng([seed, zlib.crc32(pair.name.encode())])
     if pair.b.size == 0:
         return _with({}, pair, Sums())
-    look: dict[str, Any] = {}
+    looked: list[tuple[Rows, Rows, list[Explanation], Explanation | None]] = []
 
     def explain() -> Explanation | None:
         whole, square = sample(pair, anchors, rng)
         options = list(candidates(whole))
         best = next((one for one in options if one.share >= FULL), None)
-        look.update(whole=whole, rows=square, options=options, best=best)
+        looked.append((whole, square, options, best))
         return best
 
     sums = stream(pair, anchors, explain)
-    if not look:
+    if not looked:
         return _with({"explanation": "identical", "detail": "bit-identical"}, pair, sums)
-    found, best = {}, look["best"]
+    (whole, square, options, best), found = looked[0], {}
     if best is not None:
         found |= {"explanation": best.kind, "detail": best.detail, "reverse": best.reverse, "numbers": best.numbers}
     if best is None or sums.explained < FULL * pair.b.size:
-        found |= remainder(**look, rng=rng)
+        found |= remainder(whole, square, options, rng)
     return _with(found, pair, sums)
 
 

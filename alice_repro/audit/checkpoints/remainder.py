@@ -28,11 +28,8 @@ SETTLED = 1e-7  # relative change of what lies under them that ends it
 TRACE = 6.0  # standard errors from which on the residual has something in common with a
 
 
-def remainder(
-    whole: Rows, rows: Rows, options: Sequence[Explanation], best: Explanation | None, rng: Any
-) -> dict[str, Any]:
+def remainder(whole: Rows, rows: Rows, options: Sequence[Explanation], rng: Any) -> dict[str, Any]:
     """What is left of b when the best formula is taken away, and whether that is white."""
-
     energy_a, found = float((rows.a * rows.a).sum()), {}
     size = rows.a.numel()
     masked = kept(rows.a, rows.b)
@@ -49,10 +46,10 @@ def remainder(
             base, rest = f"scaled by {factor:.6g}", rest - beneath * a
     found |= {"base": base, "base_weights": tuple(weights)}
     energy = float((rest * rest).sum())
+    found["changed"] = float((rest != 0).double().mean())
     if energy_a > 0:
         found["factor"], found["residual"] = factor, (energy / energy_a) ** 0.5
         found["factor_error"] = (float(((b - factor * a) ** 2).sum()) / energy_a / max(size - 1, 1)) ** 0.5
-        found["changed"] = float((rest != 0).double().mean())
         found["rounding"] = _rounding(whole, options, found) ** 0.5
         if FORMATS[rows.a_grain].bits < 23:
             some = a[::4]
@@ -60,7 +57,6 @@ def remainder(
             found["bounded"] = base != "a" and _bounded(rows, weights or (factor,), rest, base.startswith("each"))
         spread, found["thinned"] = _spread(rows, base, rest, found["changed"])
         found["spread"] = spread / (energy_a / size) ** 0.5
-    found["changed"] = float((rest != 0).double().mean())
     if min(a.shape) < SMALLEST_SIDE or energy == 0:
         return found
     if not any(one.kind == "stored" for one in options):
