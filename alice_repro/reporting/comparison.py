@@ -23,7 +23,7 @@ from alice_repro.config import (
 from alice_repro.errors import UserError
 from alice_repro.reporting.arms import ENDPOINT
 from alice_repro.reporting.estimates import Measured, difference, difference_of_arms, rate
-from alice_repro.reporting.ledger import Run, has_teacher, read_ledger, read_scores_of, read_teacher, same_training
+from alice_repro.reporting.ledger import Run, read_ledger, read_scores_of, read_teacher, same_training, teacher_scores
 from alice_repro.statistics import Estimate, student_quantile
 from alice_repro.verdicts import Gate, convergence_gate
 
@@ -82,7 +82,7 @@ class Methods:
 
     def has(self, teacher: str, arm: str) -> bool:
         """Whether an arm, or one of the teacher's own, has scores."""
-        return has_teacher(self.ledger, teacher, arm) if arm in UNTRAINED else arm in self.arms(teacher)
+        return teacher_scores(self.ledger, teacher, arm).exists() if arm in UNTRAINED else arm in self.arms(teacher)
 
     def of(self, teacher: str, arm: str) -> list[dict[str, Any]]:
         """The entries of an arm's runs."""

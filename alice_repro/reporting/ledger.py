@@ -42,14 +42,19 @@ class Run:
         return ledger / self.teacher / self.arm / f"seed{self.seed}"
 
 
-def _file(ledger: Path, run: Run, ending: str) -> Path:
-    stem = run.stem(ledger)
-    return stem.with_name(stem.name + ending)
+def entry_of(ledger: Path, run: Run) -> Path:
+    """Where a run's entry is, the file that is written last of a run's."""
+    return _file(ledger, run, ENTRY)
+
+
+def teacher_scores(ledger: Path, teacher: str, arm: str) -> Path:
+    """Where the scores of a teacher's own arm are."""
+    return ledger / teacher / f"{arm}{SCORES}"
 
 
 def has_run(ledger: Path, run: Run, scale: Scale, recipe: Recipe) -> bool:
-    """Whether the ledger has a run that was made as it would be made now. (Its entry is written last.)"""
-    path = _file(ledger, run, ENTRY)
+    """Whether the ledger has a run that was made as it would be made now."""
+    path = entry_of(ledger, run)
     return path.exists() and same_training(read_json(path), scale, recipe)
 
 
@@ -61,21 +66,16 @@ def same_training(entry: Mapping[str, Any], scale: Scale, recipe: Recipe) -> boo
     return then["recipe"] == now["recipe"] and all(then["scale"][key] == now["scale"][key] for key in _PARTS)
 
 
-def has_teacher(ledger: Path, teacher: str, arm: str) -> bool:
-    """Whether the ledger has the scores of a teacher's own arm."""
-    return (ledger / teacher / f"{arm}{SCORES}").exists()
-
-
 def keep_teacher(ledger: Path, teacher: str, arm: str, results: Path) -> None:
     """Copy the scores of a teacher's own arm from ``results`` into the ledger."""
     (ledger / teacher).mkdir(parents=True, exist_ok=True)
     scores = read_scores(results / "scores" / teacher / f"{arm}.csv")
-    _write(scores[["prompt_id", "seed", *measures(scores)]], ledger / teacher / f"{arm}{SCORES}")
+    _write(scores[["prompt_id", "seed", *measures(scores)]], teacher_scores(ledger, teacher, arm))
 
 
 def read_teacher(ledger: Path, teacher: str, arm: str) -> pd.DataFrame:
     """Scores of a teacher's own arm: ``prompt_id``, ``seed`` and a column a measure."""
-    return pd.read_parquet(ledger / teacher / f"{arm}{SCORES}")
+    return pd.read_parquet(teacher_scores(ledger, teacher, arm))
 
 
 def keep_run(
@@ -105,7 +105,7 @@ def keep_run(
     kept = {key: entry[key] for key in ("created", "wall_seconds", "device", "git", "environment") if key in entry}
     outputs = {name: sha for name, sha in entry["outputs"].items() if name.startswith("student/")}
     write_json(
-        _file(ledger, run, ENTRY),
+        entry_of(ledger, run),
         {**asdict(run), **entry["extra"], **(found or {}), "config": entry["config"], "student": outputs, **kept},
     )
 
@@ -137,6 +137,11 @@ def read_scores_of(ledger: Path, run: Run) -> pd.DataFrame:
 def read_curve(ledger: Path, run: Run) -> pd.DataFrame:
     """A run's training log, a row an update."""
     return pd.read_parquet(_file(ledger, run, CURVE))
+
+
+def _file(ledger: Path, run: Run, ending: str) -> Path:
+    stem = run.stem(ledger)
+    return stem.with_name(stem.name + ending)
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:

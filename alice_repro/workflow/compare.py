@@ -13,14 +13,13 @@ from pathlib import Path
 from alice_repro.config import UNTRAINED, load_comparison
 from alice_repro.errors import UserError, unknown_name
 from alice_repro.progress import log
-from alice_repro.reporting.ledger import Run, has_run, has_teacher, keep_run, keep_teacher
+from alice_repro.reporting.ledger import Run, entry_of, has_run, teacher_scores
 from alice_repro.reporting.methods import FOLDER
-from alice_repro.workflow.graph import NOTEBOOKS, Graph
-from alice_repro.workflow.layout import CHECKOUT, Layout, StudentArm, snapshot_updates
+from alice_repro.workflow.graph import NOTEBOOKS
+from alice_repro.workflow.layout import CHECKOUT, Layout, ledger_of
 from alice_repro.workflow.notebook import run_notebook
 from alice_repro.workflow.reference import SUFFIX
 from alice_repro.workflow.reproduce import build, plan
-from alice_repro.workflow.stages import agreement_along_paths
 
 
 def add_runs(
@@ -47,23 +46,17 @@ def add_runs(
         if arm not in known:
             raise unknown_name("arm", arm, known)
     chosen = {arm: known[arm] for arm in arms or known}
-    kept, made = ledger(scale, root), []
+    kept, made = ledger_of(scale, root), []
     for seed in seeds:
         graph = plan(scale, variants=chosen, teachers=teachers, seeds=(seed,), folder=scale + SUFFIX, root=root)
         runs = [Run(teacher, arm, seed) for teacher in graph.teachers for arm in graph.variants]
         lacking = [run for run in runs if not has_run(kept, run, *graph.resolve(run.arm))]
-        teachers_own = [(t, arm) for t in graph.teachers for arm in UNTRAINED if not has_teacher(kept, t, arm)]
-        if not lacking and not teachers_own:
+        wanted = [teacher_scores(kept, teacher, arm) for teacher in graph.teachers for arm in UNTRAINED]
+        wanted = [path for path in wanted if not path.exists()] + [entry_of(kept, run) for run in lacking]
+        if wanted:
+            build(graph, [graph.relative(path) for path in wanted], cores, comparison=True)
+        else:
             log(f"seed {seed}: {len(runs)} runs are in the ledger")
-            continue
-        wanted = teachers_own + [(run.teacher, name) for run in lacking for name in _students(graph, run)]
-        build(graph, [f"scores/{teacher}/{arm}.csv" for teacher, arm in wanted], cores)
-        for teacher, arm in teachers_own:
-            keep_teacher(kept, teacher, arm, graph.layout.results)
-        for run in lacking:
-            student = graph.layout.run(run.teacher, run.arm, run.seed) / "student"
-            agreement = agreement_along_paths(graph.resolve(run.arm)[0], run.teacher, student)
-            keep_run(kept, run, graph.layout.results, _students(graph, run), {"agreement": agreement})
         made += lacking
     return made
 
@@ -73,7 +66,7 @@ def report(scale: str, root: Path = CHECKOUT) -> None:
     layout = Layout(scale, root)
     parameters = {
         "scale": scale,
-        "reference": os.path.relpath(ledger(scale, root).parent, root),
+        "reference": os.path.relpath(ledger_of(scale, root).parent, root),
         "results": os.path.relpath(layout.results, root),
         "figures": os.path.relpath(layout.figures, root),
     }
@@ -84,19 +77,7 @@ def report(scale: str, root: Path = CHECKOUT) -> None:
         "Tables": f"{layout.results / FOLDER}/ (equal_updates, equal_evaluations, speed, agreement, claims)",
         "Figures": f"{layout.figures / FOLDER}/",
         "Notebook": f"{layout.results}/notebooks/compare.ipynb (as executed)",
-        "Ledger": f"{ledger(scale, root)}/ (a run: json, scores, curve)",
+        "Ledger": f"{ledger_of(scale, root)}/ (a run: json, scores, curve)",
     }
     for name, place in places.items():
         print(f"{name:<10}{os.path.relpath(place)}")
-
-
-def ledger(scale: str, root: Path = CHECKOUT) -> Path:
-    """The folder of a scale's ledger."""
-    return Layout(f"reference/{scale}", root).results / "methods"
-
-
-def _students(graph: Graph, run: Run) -> dict[str, int]:
-    """Name of each score table of a run -> the updates that its student had had."""
-    recipe = graph.resolve(run.arm)[1]
-    ends = {None: recipe.updates} | {at: at for at in snapshot_updates(recipe)}
-    return {str(StudentArm(run.arm, run.seed, at)): updates for at, updates in ends.items()}

@@ -34,6 +34,7 @@ from alice_repro.workflow.layout import (
     Layout,
     StudentArm,
     data_name,
+    ledger_of,
     parse_arm,
     parse_data,
     students_of,
@@ -178,7 +179,8 @@ class Graph:
             (teacher, arm)
             for teacher in self.teachers
             for name, recipe in resolved.items()
-            for arm in students_of(name, recipe, self.seeds)
+            for seed in self.seeds
+            for arm in students_of(name, recipe, seed)
         ]
 
     def arms(self) -> list[tuple[str, str]]:
@@ -195,6 +197,11 @@ class Graph:
     def record(self) -> list[str]:
         """The score tables of the committed record of this scale: relative to the results."""
         return [self.relative(path) for path in sorted((self.reference / self.scale_name).rglob("*.csv"))]
+
+    @property
+    def ledger(self) -> Path:
+        """Where finished runs are kept."""
+        return ledger_of(self.scale_name, self.root)
 
     def relative(self, path: Path) -> str:
         """A path as Snakemake sees it, so that a checkout can be moved."""
@@ -236,6 +243,10 @@ class Graph:
         if "data" in chosen:
             scale = replace(scale, data=replace(scale.data, source=parse_data(chosen["data"])[1]))
         return scale, recipe
+
+    def tables_of(self, teacher: str, variant: str, seed: int) -> list[str]:
+        """The score tables of a run."""
+        return [f"scores/{teacher}/{arm}.csv" for arm in students_of(variant, self.resolve(variant)[1], seed)]
 
     def run_of(self, arm: str) -> str | None:
         """The training run of an arm, as the end of a path; None for an arm of the teacher."""

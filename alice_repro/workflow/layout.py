@@ -46,9 +46,14 @@ def snapshot_updates(recipe: Recipe) -> list[int]:
     return sorted({round(share * recipe.updates) for share in recipe.snapshots})
 
 
-def students_of(name: str, recipe: Recipe, seeds: tuple[int, ...]) -> list[str]:
-    """Each run's student at its end and at its snapshots; ``name`` is that of the recipe, or of a variant of it."""
-    return [str(StudentArm(name, seed, at)) for seed in seeds for at in (None, *snapshot_updates(recipe))]
+def students_of(name: str, recipe: Recipe, seed: int) -> dict[str, int]:
+    """A run's student at its end and at its snapshots -> the updates that it has had.
+
+    Args:
+        name: of the recipe, or of a variant of it.
+    """
+    ends = {None: recipe.updates} | {at: at for at in snapshot_updates(recipe)}
+    return {str(StudentArm(name, seed, at)): updates for at, updates in ends.items()}
 
 
 def data_name(teacher: str, source: str) -> str:
@@ -60,6 +65,11 @@ def parse_data(name: str) -> tuple[str, str]:
     """Teacher and ``data.source`` of `data_name`."""
     teacher, _, source = name.partition("-")
     return teacher, source or "teacher"
+
+
+def ledger_of(scale: str, root: Path = CHECKOUT) -> Path:
+    """The folder of a scale's ledger of compared methods, which is committed."""
+    return Layout(f"reference/{scale}", root).results / "methods"
 
 
 @dataclass(frozen=True)

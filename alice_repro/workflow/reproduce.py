@@ -158,8 +158,12 @@ def ensure_student(
     return layout.student(teacher, arm), student.seed
 
 
-def build(graph: Graph, targets: Sequence[str], cores: int | None = None) -> int:
+def build(graph: Graph, targets: Sequence[str], cores: int | None = None, *, comparison: bool = False) -> int:
     """Let Snakemake build rules or files (relative to the results), telling each step and why; returns the steps done.
+
+    Args:
+        comparison: the targets are independent of each other, and each is made anew: if a step fails, what does not
+            follow from it goes on.
 
     Raises:
         UserError: another build is at work in the same folder.
@@ -174,7 +178,8 @@ def build(graph: Graph, targets: Sequence[str], cores: int | None = None) -> int
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(results)]
         command += ["--configfile", str(graph.file), "--cores", str(cores or _cores()), "--nocolor"]
         # A killed Snakemake leaves its own lock behind; ours ends with the last process that holds it.
-        command += ["--nolock", "--rerun-incomplete", "--rerun-triggers", "params", "input", "mtime", "--", *targets]
+        command += ["--nolock", "--rerun-incomplete", "--rerun-triggers", "params", "input", "mtime"]
+        command += [*(("--force", "--keep-going") if comparison else ()), "--", *targets]
         narrator = Narrator()
         code = _run(command, narrator, lock.fileno())
         if code:

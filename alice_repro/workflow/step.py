@@ -1,4 +1,4 @@
-"""One step of the workflow: `python -m alice_repro.workflow.step GRAPH.json STAGE [WILDCARD ...]` runs a notebook.
+"""One step of the workflow: `python -m alice_repro.workflow.step GRAPH.json STAGE [WILDCARD ...]`, mostly a notebook.
 
 Snakemake calls this. A failure is left beside the graph's file, for `reproduce` to tell.
 """
@@ -29,10 +29,15 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")  # of libraries, to their own developers
     graph = Graph.of(read_json(file))
     try:
-        notebook, name, parameters = _STAGES[stage](graph, *wildcards)
-        output = graph.layout.results / "notebooks" / f"{name}.ipynb"
-        with _alone(output):
-            run_notebook(NOTEBOOKS / notebook, output, parameters, cwd=graph.root)
+        if stage in _NOTEBOOKS:
+            notebook, name, parameters = _NOTEBOOKS[stage](graph, *wildcards)
+            output = graph.layout.results / "notebooks" / f"{name}.ipynb"
+            with _alone(output):
+                run_notebook(NOTEBOOKS / notebook, output, parameters, cwd=graph.root)
+        else:
+            from alice_repro.workflow.keep import STEPS  # brings torch, which the process of a notebook does without
+
+            STEPS[stage](graph, *wildcards)
     except KeyboardInterrupt:
         return 130
     except Exception as error:
@@ -103,7 +108,7 @@ def table_step(graph: Graph) -> tuple[str, str, dict[str, Any]]:
     return "alice/main_results.ipynb", "main_results", parameters
 
 
-_STAGES = {
+_NOTEBOOKS = {
     "data": data_step,
     "train": train_step,
     "sample": sample_step,

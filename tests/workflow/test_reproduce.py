@@ -28,7 +28,8 @@ FAKE_STEP = """
 import json, pathlib, sys
 file, stage, *words = sys.argv[1:]
 here = pathlib.Path.cwd()
-if pathlib.Path(file).with_name("fail").exists() and stage == "train":
+fail = pathlib.Path(file).with_name("fail")
+if fail.exists() and stage == "train" and words[1].endswith(fail.read_text()):
     row = {"step": stage, "message": "too bad", "exit_code": 2}
     pathlib.Path(file).with_name("failures.jsonl").write_text(json.dumps(row) + "\\n")
     sys.exit(2)
@@ -48,6 +49,8 @@ elif stage == "sample":
     write(f"videos/{words[0]}/{words[1]}/captions.csv", f"videos/{words[0]}/{words[1]}/manifest.json")
 elif stage == "evaluate":
     write(f"scores/{words[0]}/{words[1]}.csv")
+elif stage == "keep_run":
+    write(f"../reference/smoke/methods/{words[0]}/{words[1]}/seed{words[2]}.json")
 else:
     scale = here.name
     write(*(f"alice/table04.{s}" for s in ("csv", "md", "html")), "alice/verdicts.json", "report.html")
@@ -119,6 +122,26 @@ def test_a_failed_step_is_told_with_its_own_message_and_the_rest_goes_on_later(p
     assert not graph.file.with_name(FAILURES).exists()
 
 
+def test_runs_of_a_comparison_are_kept_one_by_one_and_a_failing_one_holds_back_no_other(planned, capsys):
+    graph = planned(variants={"bad": ["recipe=dmd2_smoke"], "good": ["recipe=dfd_smoke"]}, teachers=["exact"])
+    bad, good = (graph.ledger / "exact" / arm / "seed0.json" for arm in graph.variants)
+    graph.file.parent.mkdir(parents=True)
+    graph.file.with_name("fail").write_text("bad")
+    good.parent.mkdir(parents=True)
+    good.write_text("of other settings")
+    targets = [graph.relative(path) for path in (bad, good)]
+    with pytest.raises(StepError, match="step 'train' failed: too bad"):
+        build(graph, targets, 1, comparison=True)
+    assert (bad.exists(), good.read_text()) == (False, "keep_run")
+    capsys.readouterr()
+    graph.file.with_name("fail").unlink()
+    build(graph, targets[:1], 1, comparison=True)
+    again = steps(capsys.readouterr().out)
+    assert bad.exists() and "run 0 of bad (exact teacher) into the ledger" in again
+    assert len(again) == 2 + 2 * (1 + len(load_recipe("dmd2_smoke").snapshots))
+    assert not any("good" in step for step in again)
+
+
 def test_two_builds_in_one_folder_are_refused(planned):
     graph = planned()
     graph.file.parent.mkdir(parents=True)
@@ -174,7 +197,7 @@ def test_names_of_arms_say_where_their_student_is(tmp_path):
     assert layout.student("exact", "rcm-seed3") == run / "student"
     assert layout.student("exact", "rcm-seed3-at-000150") == run / "snapshots/update_000150"
     recipe = replace(load_recipe("rcm_smoke"), snapshots=(0.5, 0.75))
-    assert [parse_arm(arm) for arm in students_of("rcm-clean", recipe, (1,))] == [
+    assert [parse_arm(arm) for arm in students_of("rcm-clean", recipe, 1)] == [
         StudentArm("rcm-clean", 1),
         StudentArm("rcm-clean", 1, 3),
         StudentArm("rcm-clean", 1, 4),
