@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from alice_repro.config import UNTRAINED, ClaimInArms
 from alice_repro.errors import UserError
@@ -39,6 +39,39 @@ class Judged:
         return f"{self.name}{f' [{self.arms.reading}]' if self.arms.reading else ''}: {what}: {self.verdict}{why}"
 
 
+@dataclass
+class _Lacking:
+    """What a claim lacks with one teacher for a better verdict.
+
+    Attributes:
+        wanted: runs that a verdict needs.
+        absent: arms without a run, as keys.
+        few: number of runs -> the arms that share so few with the better one.
+        moving: arm -> its measures that have not settled.
+    """
+
+    wanted: int
+    absent: dict[str, None] = field(default_factory=dict)
+    few: dict[int, list[str]] = field(default_factory=dict)
+    moving: dict[str, list[str]] = field(default_factory=dict)
+    other: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        parts = [f"no run of {', '.join(self.absent)}"] if self.absent else []
+        parts += [f"{runs} of {self.wanted} runs beside {', '.join(arms)}" for runs, arms in self.few.items()]
+        moving = (f"{arm} ({', '.join(measures)})" for arm, measures in self.moving.items())
+        parts += [f"still moving: {', '.join(moving)}"] if self.moving else []
+        return "; ".join(parts + self.other)
+
+
+def _told(lacking: dict[str, _Lacking]) -> str:
+    """In words, teacher by teacher; once if it is the same of both."""
+    texts = {teacher: str(one) for teacher, one in lacking.items()}
+    if len(set(texts.values())) == 1:
+        return next(iter(texts.values())) and f"both teachers: {next(iter(texts.values()))}"
+    return ". ".join(f"{teacher} teacher: {text}" for teacher, text in texts.items() if text)
+
+
 def judge_claims(methods: Methods) -> list[Judged]:
     """Every claim of the scale's comparison.
 
@@ -56,64 +89,67 @@ def _judge(methods: Methods, arms: ClaimInArms) -> Judged:
     known = {*methods.comparison.arms, *UNTRAINED}
     if not {arms.better, *arms.worse} <= known:
         raise UserError(f"claim {arms.claim} speaks of an arm that the comparison does not have")
-    endpoint, verdicts, estimates, lacking = ENDPOINTS[claim.endpoint], [], {}, []
+    endpoint, verdicts, estimates = ENDPOINTS[claim.endpoint], [], {}
+    lacking = {teacher: _Lacking(methods.scale.protocol.runs) for teacher in TEACHERS}
     for worse in arms.worse:
         results = {}
         for teacher in TEACHERS:
-            estimate, why = _estimate(methods, teacher, arms.better, worse, endpoint)
-            lacking += why
+            estimate = _estimate(methods, teacher, arms.better, worse, endpoint, lacking[teacher])
             if estimate is None:
                 continue
             estimates[worse, teacher] = estimate
-            unsettled = _unsettled(methods, teacher, (arms.better, worse), endpoint)
-            lacking += unsettled
+            moving = _moving(methods, teacher, (arms.better, worse), endpoint)
+            lacking[teacher].moving.update(moving)
             rule, protocol = equivalence_verdict if arms.equal else superiority_verdict, methods.scale.protocol
-            verdict = rule(estimate, protocol.margin, protocol.runs, not unsettled)
+            verdict = rule(estimate, protocol.margin, protocol.runs, not moving)
             if endpoint.measure == SEED_VARIANCE and verdict is Verdict.LAB_SUPPORTS:
-                verdict, why = _unless_worthless(methods, teacher, arms.better, worse, verdict)
-                lacking += why
+                verdict = _unless_worthless(methods, teacher, arms.better, worse, verdict, lacking[teacher])
             results[teacher] = estimate, verdict
         verdicts.append(_both(results, methods, arms.equal))
-    return Judged(arms.claim, claim, arms, endpoint, _all(verdicts), estimates, "; ".join(dict.fromkeys(lacking)))
+    return Judged(arms.claim, claim, arms, endpoint, _all(verdicts), estimates, _told(lacking))
 
 
 def _estimate(
-    methods: Methods, teacher: str, better: str, worse: str, endpoint: Endpoint
-) -> tuple[Estimate | None, list[str]]:
-    """better - worse, turned so that more is better, and what is lacking for a verdict."""
+    methods: Methods, teacher: str, better: str, worse: str, endpoint: Endpoint, lacking: _Lacking
+) -> Estimate | None:
+    """better - worse, turned so that more is better."""
     absent = [arm for arm in (better, worse) if not methods.has(teacher, arm)]
     if absent:
-        return None, [f"no run of {' and '.join(absent)} with the {teacher} teacher"]
+        lacking.absent.update(dict.fromkeys(absent))
+        return None
     found = methods.difference(teacher, better, worse, endpoint.measure)
     if found is None:
-        return None, [f"{endpoint.measure} of {better} and {worse} cannot be compared with the {teacher} teacher"]
+        lacking.other.append(f"{endpoint.measure} of {better} and {worse} cannot be compared")
+        return None
     estimate = found.estimate if endpoint.higher else found.estimate.scaled(-1)
-    wanted = methods.scale.protocol.runs
-    short = [f"{estimate.runs} of {wanted} runs with the {teacher} teacher"] if estimate.runs < wanted else []
-    return estimate, short
+    if estimate.runs < lacking.wanted:
+        lacking.few.setdefault(estimate.runs, []).append(worse)
+    return estimate
 
 
-def _unsettled(methods: Methods, teacher: str, arms: tuple[str, ...], endpoint: Endpoint) -> list[str]:
-    """Students whose primary endpoint, or that of the claim, still moves over the last quarter of their training."""
-    measures = dict.fromkeys((ENDPOINT, endpoint.measure))
-    return [
-        f"{measure} of {arm} still moves with the {teacher} teacher"
+def _moving(methods: Methods, teacher: str, arms: tuple[str, ...], endpoint: Endpoint) -> dict[str, list[str]]:
+    """Students -> what still moves over the last quarter of their training: the primary endpoint, or the claim's."""
+    found = {
+        arm: [
+            measure
+            for measure in dict.fromkeys((ENDPOINT, endpoint.measure))
+            if not methods.gate(teacher, arm, measure).converged
+        ]
         for arm in arms
         if arm not in UNTRAINED
-        for measure in measures
-        if not methods.gate(teacher, arm, measure).converged
-    ]
+    }
+    return {arm: measures for arm, measures in found.items() if measures}
 
 
 def _unless_worthless(
-    methods: Methods, teacher: str, better: str, worse: str, verdict: Verdict
-) -> tuple[Verdict, list[str]]:
+    methods: Methods, teacher: str, better: str, worse: str, verdict: Verdict, lacking: _Lacking
+) -> Verdict:
     """No credit for less luck to an arm that is simply wrong: its endpoint may be lower by the margin."""
     loss = methods.mean(teacher, worse, ENDPOINT) - methods.mean(teacher, better, ENDPOINT)
     if loss <= methods.margin:
-        return verdict, []
-    why = f"{better} varies less with the {teacher} teacher, but its endpoint is {loss:.1f} points lower"
-    return Verdict.LAB_INCONCLUSIVE, [why]
+        return verdict
+    lacking.other.append(f"{better} varies less, but its endpoint is {loss:.1f} points lower")
+    return Verdict.LAB_INCONCLUSIVE
 
 
 def _both(results: dict[str, tuple[Estimate, Verdict]], methods: Methods, equal: bool) -> Verdict:

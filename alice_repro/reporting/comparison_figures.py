@@ -11,36 +11,42 @@ from alice_repro.reporting.figures import COLOURS, styled
 from alice_repro.reporting.ledger import Run, read_curve
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, then the same again with broken lines.
 _TONES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _LINES = ("-", "--", ":")
+_DECADE = 10.0  # a narrower range is easier to read without logarithms
 _LOSS, _NORM = ("_loss",), ("_gradient", "_gradient_at_sample")
 
 
 def endpoint_curves(methods: Methods) -> Figure:
-    """Correct and sound clips at each checkpoint, a panel a teacher: the mean of an arm's runs, and each run thinly."""
+    """Correct and sound clips at each checkpoint, a column a teacher: the mean of an arm's runs, and each run thinly.
+
+    The first row has one arm of every recipe; below, a row for each recipe that has several.
+    """
     from matplotlib.figure import Figure
 
+    rows = _rows(methods)
     with styled():
-        figure = Figure(figsize=(4.6 * len(methods.teachers), 3.4), layout="constrained")
-        panels = figure.subplots(1, len(methods.teachers), squeeze=False, sharey=True)[0]
-        for axes, teacher in zip(panels, methods.teachers, strict=True):
-            for number, arm in enumerate(methods.arms(teacher)):
-                tone, line = _TONES[number % len(_TONES)], _LINES[number // len(_TONES) % len(_LINES)]
-                steps = methods.checkpoints(teacher, arm)
-                runs = [methods.scores(teacher, arm, at).groupby("run")[ENDPOINT].mean() * 100 for at in steps]
-                for run in runs[0].index:
-                    axes.plot(steps, [values[run] for values in runs], color=tone, linewidth=0.5, alpha=0.35)
-                axes.plot(steps, [v.mean() for v in runs], color=tone, linestyle=line, marker="o", ms=3, label=arm)
-            for arm in (arm for arm in UNTRAINED if methods.has(teacher, arm)):
-                level = 100 * methods.scores(teacher, arm)[ENDPOINT].mean()
-                axes.axhline(level, color=COLOURS[arm], linewidth=0.8, linestyle="-.")
-                axes.annotate(arm, (1, level), xycoords=("axes fraction", "data"), fontsize=6, ha="right", va="bottom")
-            axes.set(title=f"{teacher} teacher", xlabel="student updates")
-        panels[0].set_ylabel("correct and sound, %")
-        panels[-1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+        figure = Figure(figsize=(4.8 * len(methods.teachers), 3.2 * len(rows)), layout="constrained")
+        panels = figure.subplots(len(rows), len(methods.teachers), squeeze=False, sharex=True, sharey=True)
+        for row, arms in zip(panels, rows, strict=True):
+            for axes, teacher in zip(row, methods.teachers, strict=True):
+                for number, arm in enumerate(arms):
+                    _draw_arm(axes, methods, teacher, arm, number)
+            row[0].set_ylabel("correct and sound, %")
+            handles = {
+                label: line for axes in row for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
+            }
+            row[-1].legend(handles.values(), handles, loc="center left", bbox_to_anchor=(1.22, 0.5))
+        for axes, teacher in zip(panels.T, methods.teachers, strict=True):
+            axes[0].set_title(f"{teacher} teacher")
+            axes[-1].set_xlabel("student updates")
+            for each in axes:
+                _draw_untrained(each, methods, teacher)
     return figure
 
 
@@ -55,22 +61,64 @@ def training_curves(methods: Methods, teacher: str) -> Figure:
         for row, arm in zip(panels, arms, strict=True):
             curve = read_curve(methods.ledger, Run(teacher, arm, methods.of(teacher, arm)[0]["seed"]))
             terms = list(dict.fromkeys(_term(name) for name in curve if _term(name)))
+            drawn = {}
             for axes, endings in zip(row, (_LOSS, _NORM), strict=True):
                 names = [name for name in curve if name.endswith(endings)]
-                for name in names:
-                    shown = curve[["update", name]].dropna()
-                    median = shown[name].rolling(max(1, len(curve) // 20), center=True, min_periods=1).median()
-                    tone = _TONES[terms.index(_term(name))]
-                    axes.plot(shown["update"], median, color=tone, label=_term(name), linewidth=0.9)
-                if names and not (curve[names] <= 0).any(axis=None):
+                medians = [_running_median(curve, name) for name in names]
+                for name, median in zip(names, medians, strict=True):
+                    term = _term(name)
+                    tone = _TONES[terms.index(term)]
+                    (drawn[term],) = axes.plot(median.index, median, color=tone, linewidth=0.9)
+                low = min((median.min() for median in medians), default=0.0)
+                if low > 0 and max(median.max() for median in medians) > _DECADE * low:
                     axes.set_yscale("log")
             row[0].set_ylabel(arm)
-            row[0].legend(loc="center right", bbox_to_anchor=(-0.22, 0.5), fontsize=6)
+            row[-1].legend(drawn.values(), drawn, loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=6)
+        figure.align_ylabels(panels[:, 0])
         panels[0][0].set_title("loss")
         panels[0][1].set_title("gradient norm, weighted terms")
         for axes in panels[-1]:
             axes.set_xlabel("student update")
     return figure
+
+
+def _rows(methods: Methods) -> list[list[str]]:
+    """The first arm of each recipe, then all arms of each recipe that has several, as far as there are runs."""
+    there = [arm for arm in methods.comparison.arms if any(methods.has(teacher, arm) for teacher in methods.teachers)]
+    recipes: dict[str, list[str]] = {}
+    for arm in there:
+        recipe = next(each for each in methods.comparison.arms[arm] if each.startswith("recipe="))
+        recipes.setdefault(recipe, []).append(arm)
+    return [[arms[0] for arms in recipes.values()], *(arms for arms in recipes.values() if len(arms) > 1)]
+
+
+def _draw_arm(axes: Axes, methods: Methods, teacher: str, arm: str, number: int) -> None:
+    if not methods.has(teacher, arm):
+        return
+    tone, line = _TONES[number % len(_TONES)], _LINES[number // len(_TONES) % len(_LINES)]
+    steps = methods.checkpoints(teacher, arm)
+    runs = [methods.scores(teacher, arm, at).groupby("run")[ENDPOINT].mean() * 100 for at in steps]
+    for run in runs[0].index:
+        axes.plot(steps, [values[run] for values in runs], color=tone, linewidth=0.5, alpha=0.35)
+    axes.plot(steps, [values.mean() for values in runs], color=tone, linestyle=line, marker="o", ms=3, label=arm)
+
+
+def _draw_untrained(axes: Axes, methods: Methods, teacher: str) -> None:
+    """A line for each arm without training, named at the right; names that would meet are moved apart."""
+    found = {arm: methods.mean(teacher, arm, ENDPOINT) for arm in UNTRAINED if methods.has(teacher, arm)}
+    low, high = axes.get_ylim()
+    free = low
+    for arm, level in sorted(found.items(), key=lambda item: item[1]):
+        axes.axhline(level, color=COLOURS[arm], linewidth=0.8, linestyle="-.")
+        place = max(level, free)
+        free = place + 0.045 * (high - low)
+        axes.annotate(arm, (1.01, place), xycoords=("axes fraction", "data"), fontsize=6, va="center")
+
+
+def _running_median(curve: pd.DataFrame, name: str) -> pd.Series:
+    """A column of a training log by update, over a twentieth of the training."""
+    shown = curve.set_index("update")[name].dropna()
+    return shown.rolling(max(1, len(curve) // 20), center=True, min_periods=1).median()
 
 
 def _term(name: str) -> str:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from alice_repro.config import CHECKOUT
-from alice_repro.files import write_json
+from alice_repro.files import atomic_write_bytes, atomic_write_text, write_json
 from alice_repro.manifest import write_manifest
 from alice_repro.reporting.comparison import Methods
 from alice_repro.reporting.comparison_claims import Judged, judge_claims
@@ -16,6 +16,12 @@ from alice_repro.reporting.figures import write_images
 from alice_repro.reporting.render import Sheet, write_sheets
 
 FOLDER = "methods"
+_PAGE = ("equal_updates", "claims", "equal_evaluations", "agreement", "speed")
+_HEAD = """# Methods compared in the lab: the ledger of runs and what it says so far
+
+Made by `make compare-methods`; with `SEEDS=none` from the runs that are here. Arms and claims:
+`alice_repro/comparisons/`. A run is `TEACHER/ARM/seedK`: `.json` (what it was and cost), `.scores.parquet` (a row a clip
+and checkpoint), `.curve.parquet` (a row an update)."""
 
 
 def write_tables(methods: Methods, results: str | Path = "") -> list[Sheet]:
@@ -53,6 +59,16 @@ def write_figures(methods: Methods, figures: str | Path = "") -> list[Path]:
     paths = [path for name, figure in drawn.items() for path in write_images(figure, out / name)]
     _record(methods, paths, started)
     return [path for path in paths if path.suffix == ".png"]
+
+
+def write_page(results: Path, figures: Path, ledger: Path) -> Path:
+    """Put the tables and the endpoint's figure, as they were written, on a page beside the ledger; returns it."""
+    drawn = ledger / "endpoint.svg"
+    atomic_write_bytes(drawn, (figures / FOLDER / drawn.name).read_bytes())
+    tables = [(results / FOLDER / f"{name}.md").read_text().strip() for name in _PAGE]
+    parts = [_HEAD, tables[0], f"![Endpoint along the training]({drawn.name})", *tables[1:]]
+    atomic_write_text(ledger / "README.md", "\n\n".join(parts) + "\n")
+    return ledger / "README.md"
 
 
 def _out(methods: Methods, given: str | Path, kind: str) -> Path:

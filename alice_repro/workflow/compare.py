@@ -14,7 +14,7 @@ from alice_repro.config import UNTRAINED, load_comparison
 from alice_repro.errors import UserError, unknown_name
 from alice_repro.progress import log
 from alice_repro.reporting.ledger import Run, entry_of, has_run, teacher_scores
-from alice_repro.reporting.methods import FOLDER
+from alice_repro.reporting.methods import FOLDER, write_page
 from alice_repro.workflow.graph import NOTEBOOKS
 from alice_repro.workflow.layout import CHECKOUT, Layout, ledger_of
 from alice_repro.workflow.notebook import run_notebook
@@ -62,7 +62,9 @@ def add_runs(
 
 
 def report(scale: str, root: Path = CHECKOUT) -> None:
-    """Execute the notebook on what the ledger holds: it writes tables and figures; then say where they lie."""
+    """Execute the notebook on what the ledger holds: it writes tables and figures; then put them on a page beside the
+    ledger and say where they lie.
+    """
     layout = Layout(scale, root)
     parameters = {
         "scale": scale,
@@ -73,7 +75,9 @@ def report(scale: str, root: Path = CHECKOUT) -> None:
     run_notebook(
         NOTEBOOKS / "pipeline" / "compare.ipynb", layout.results / "notebooks" / "compare.ipynb", parameters, cwd=root
     )
+    page = write_page(layout.results, layout.figures, ledger_of(scale, root))
     places = {
+        "Page": page,
         "Tables": f"{layout.results / FOLDER}/ (equal_updates, equal_evaluations, speed, agreement, claims)",
         "Figures": f"{layout.figures / FOLDER}/",
         "Notebook": f"{layout.results}/notebooks/compare.ipynb (as executed)",

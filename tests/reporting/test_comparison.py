@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from alice_repro.reporting.ledger import Run, has_run, read_ledger
 from alice_repro.reporting.methods import write_claims, write_figures, write_tables
 from alice_repro.strict import as_settings
 from alice_repro.verdicts import Verdict
+from alice_repro.workflow.layout import ledger_of
 
 ARMS = {"dmd2": ("recipe=dmd2",), "dfd": ("recipe=dfd",), "avd": ("recipe=avd",)}
 CLAIM = ClaimInArms("dfd.fidelity-restored", "dfd", ("dmd2",))
@@ -94,12 +96,12 @@ def test_a_planted_difference_decides_the_claim(made, shift, verdict):
 def test_no_verdict_from_few_runs_one_teacher_or_unsettled_students(made):
     assert judge_claims(made({"dmd2": 0.0, "dfd": 25.0}, runs=4))[0].verdict is Verdict.LAB_INCONCLUSIVE
     one = judge_claims(made({"dmd2": 0.0, "dfd": 25.0}, drift={"dfd": 8.0}))[0]
-    assert one.verdict is Verdict.NOT_CONVERGED and "dfd still moves" in one.reason
+    assert one.verdict is Verdict.NOT_CONVERGED and "still moving: dfd (endpoint)" in one.reason
 
 
 def test_one_teacher_is_not_enough(made):
     one = judge_claims(made({"dmd2": 0.0, "dfd": 25.0}, teachers=("trained",)))[0]
-    assert one.verdict is Verdict.LAB_INCONCLUSIVE and "no run of dfd and dmd2 with the exact teacher" in one.reason
+    assert one.verdict is Verdict.LAB_INCONCLUSIVE and one.reason == "exact teacher: no run of dfd, dmd2"
 
 
 def test_runs_of_both_arms_vary(made):
@@ -127,7 +129,7 @@ def test_a_settled_endpoint_does_not_settle_another(made):
     scores.loc[early, ["hue_slate", "hue_rose"]] = [0.0, 1.0]
     scores.to_parquet(path)
     one = judge_claims(replace(methods, _read={}))[0]
-    assert one.verdict is Verdict.NOT_CONVERGED and "mode_distance of dfd still moves" in one.reason
+    assert one.verdict is Verdict.NOT_CONVERGED and "still moving: dfd (mode_distance)" in one.reason
 
 
 def test_less_luck_of_an_arm_that_is_always_wrong_counts_nothing(made):
@@ -162,7 +164,7 @@ def test_runs_with_other_settings_are_left_out_and_named(made, monkeypatch, tmp_
 
 def test_a_claim_without_runs_says_what_is_lacking(made):
     one = judge_claims(made({"dmd2": 0.0}))[0]
-    assert one.verdict is Verdict.LAB_INCONCLUSIVE and "no run of dfd with the trained teacher" in one.reason
+    assert (one.verdict, one.reason) == (Verdict.LAB_INCONCLUSIVE, "both teachers: no run of dfd")
 
 
 def test_a_claim_falls_with_one_of_its_comparisons(made):
@@ -260,3 +262,11 @@ def test_the_claims_of_a_comparison_are_the_papers_and_its_arms_exist(scale):
         paper, _, name = claim.claim.partition(".")
         assert load_paper(paper).claim(name).endpoint in comparison.ENDPOINTS
         assert {claim.better, *claim.worse} <= {*known.arms, "teacher-full", "teacher-short"}
+
+
+def test_the_committed_page_tells_of_every_run():
+    ledger = ledger_of("lab")
+    _, table, *_ = (ledger / "README.md").read_text(encoding="utf-8").split("| --- | --- |")
+    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in table.splitlines() if line.startswith("| ")]
+    told = {(teacher, arm): int(runs) for teacher, arm, runs in rows if runs.isdigit()}
+    assert told == Counter((entry["teacher"], entry["arm"]) for entry in read_ledger(ledger))
