@@ -20,8 +20,8 @@ _PAGE = ("equal_updates", "claims", "equal_evaluations", "agreement", "speed")
 _HEAD = """# Methods compared in the lab: the ledger of runs and what it says so far
 
 Made by `make compare-methods`; with `SEEDS=none` from the runs that are here. Arms and claims:
-`alice_repro/comparisons/`. A run is `TEACHER/ARM/seedK`: `.json` (what it was and cost), `.scores.parquet` (a row a clip
-and checkpoint), `.curve.parquet` (a row an update)."""
+`alice_repro/comparisons/`. A run is `TEACHER/ARM/seedK`: `.json` (what it was and cost), `.scores.parquet` (a row a
+clip and checkpoint), `.curve.parquet` (a row an update)."""
 
 
 def write_tables(methods: Methods, results: str | Path = "") -> list[Sheet]:
