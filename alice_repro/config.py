@@ -16,9 +16,10 @@ CHECKOUT = PACKAGE.parent
 
 # Arms that need no training: the teacher with all its steps, with as many as the student, and (in comparisons of
 # methods) the limits of learning consistency alone (`sampling.consistent`) and of DP-DMD's first step alone
-# (`sampling.anchored`).
+# (`sampling.anchored`), and a student before its first update: the network alone, without guidance, in its few steps.
 FULL, SHORT, CONSISTENT, ANCHORED = "teacher-full", "teacher-short", "teacher-consistent", "teacher-anchored"
-UNTRAINED = (FULL, SHORT, CONSISTENT, ANCHORED)
+START = "student-start"
+UNTRAINED = (FULL, SHORT, CONSISTENT, ANCHORED, START)
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,16 @@ class Scale:
     sampling: SamplingConfig
     protocol: ProtocolConfig
 
+    def training_clips(self, teacher: str) -> tuple[int, int]:
+        """Captions of the training clips, and clips of each.
+
+        The exact teacher is defined on the evaluation captions; there are about as many clips of it as of the trained.
+        """
+        captions, each = self.prompts.train, self.data.samples_per_caption
+        if teacher == "exact":
+            return self.prompts.evaluate, round(each * captions / self.prompts.evaluate)
+        return captions, each
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
@@ -193,7 +204,7 @@ class ClaimInArms:
         equal: the claim is that they do not differ.
         reading: what tells this from another reading of the same claim.
 
-    Beside students' arms there are "teacher-full" and "teacher-short", the untouched teacher at the student's steps.
+    Beside students' arms there are those without training (`UNTRAINED`).
     """
 
     claim: str
@@ -211,11 +222,13 @@ class Comparison:
         baseline: the arm that all others are compared with.
         arms: arm -> its settings beside those of the scale.
         claims: what is judged by it.
+        floor: the arm of plain regression, which every method must beat; beside an arm with clean clips FLOOR-clean.
     """
 
     baseline: str
     arms: dict[str, tuple[str, ...]]
     claims: tuple[ClaimInArms, ...]
+    floor: str = ""
 
 
 @dataclass(frozen=True)

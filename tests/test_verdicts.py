@@ -5,7 +5,14 @@ import pytest
 
 from alice_repro.errors import UserError
 from alice_repro.statistics import Estimate
-from alice_repro.verdicts import Verdict, calibrate, combine_teachers, convergence_gate, superiority_verdict
+from alice_repro.verdicts import (
+    Verdict,
+    calibrate,
+    combine_teachers,
+    convergence_gate,
+    equivalence_verdict,
+    superiority_verdict,
+)
 
 SUPPORTS, CONTRADICTS = Verdict.LAB_SUPPORTS, Verdict.LAB_CONTRADICTS
 INCONCLUSIVE, NOT_CONVERGED = Verdict.LAB_INCONCLUSIVE, Verdict.NOT_CONVERGED
@@ -46,6 +53,24 @@ def test_the_nine_labels():
 )
 def test_superiority(value, low, high, verdict):
     assert superiority_verdict(points(value, low, high)) is verdict
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "verdict"),
+    [
+        (0.0, -1.9, 1.9, SUPPORTS),
+        (1.0, 0.5, 1.5, SUPPORTS),  # surely different, by less than the margin
+        (0.0, -2.0, 1.9, INCONCLUSIVE),
+        (2.0, 0.1, 3.9, CONTRADICTS),
+        (-2.0, -3.9, -0.1, CONTRADICTS),
+        (1.9, 0.1, 3.7, INCONCLUSIVE),
+        (0.0, np.nan, np.nan, INCONCLUSIVE),
+    ],
+)
+def test_equivalence(value, low, high, verdict):
+    assert equivalence_verdict(points(value, low, high)) is verdict
+    assert equivalence_verdict(points(value, low, high, runs=4)) is INCONCLUSIVE
+    assert equivalence_verdict(points(value, low, high), converged=False) is NOT_CONVERGED
 
 
 @pytest.mark.parametrize("estimate", [(5.0, 1.0, 9.0), (-5.0, -9.0, -1.0)])

@@ -39,6 +39,11 @@ class TeacherParts:
         return self.pipeline.transformer_2
 
     @property
+    def student_start(self) -> WanTransformer3DModel:
+        """The network that a student starts from: of two experts the low-noise one (`training.setup.prepare`)."""
+        return self.transformer if self.transformer_2 is None else self.transformer_2
+
+    @property
     def boundary(self) -> float | None:
         """The time t at and above which ``transformer`` is asked and below which ``transformer_2`` is."""
         return self.pipeline.config.boundary_ratio

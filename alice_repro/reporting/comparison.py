@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -13,6 +13,7 @@ import pandas as pd
 
 from alice_repro.config import (
     CHECKOUT,
+    FULL,
     UNTRAINED,
     Comparison,
     Scale,
@@ -24,19 +25,24 @@ from alice_repro.errors import UserError
 from alice_repro.reporting.arms import ENDPOINT
 from alice_repro.reporting.estimates import Measured, difference, difference_of_arms, rate
 from alice_repro.reporting.ledger import Run, read_ledger, read_scores_of, read_teacher, same_training, teacher_scores
-from alice_repro.statistics import Estimate, student_quantile
+from alice_repro.statistics import Estimate, mean_interval, student_quantile
 from alice_repro.verdicts import Gate, convergence_gate
 
-SEED_VARIANCE, MODE_DISTANCE = "seed_variance", "mode_distance"
+SEED_VARIANCE, MODE_DISTANCE, AGREEMENT = "seed_variance", "mode_distance", "agreement"
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What a claim is judged by: a measure of the scores, and whether more of it is better."""
+    """What a claim is judged by: a measure of the scores, and whether more of it is better.
+
+    Attributes:
+        about_settling: the claim is that the worse arm never settles, so that only the better one has to have settled.
+    """
 
     measure: str
     higher: bool
     label: str
+    about_settling: bool = False
 
 
 # The endpoints of claims (papers/*.toml) that the lab's scores hold.
@@ -48,7 +54,10 @@ ENDPOINTS = {
     "saturation-error": Endpoint("saturation_error", False, "error of the object's saturation, %"),
     "style": Endpoint("style_night", True, "in the night style, %"),
     "variance-over-seeds": Endpoint(SEED_VARIANCE, False, "variance of the endpoint over a caption's noise, %"),
-    "convergence": Endpoint(ENDPOINT, True, "correct and sound at the end, %"),
+    "convergence": Endpoint(ENDPOINT, True, "correct and sound at the end, %", about_settling=True),
+    "blur": Endpoint("flag_blur", False, "blurred, %"),
+    "instance-preservation": Endpoint("instance_preservation_world", True, "objects kept, %"),
+    "agreement": Endpoint(AGREEMENT, False, "spread of the predictions along a path, %"),
     "mode-coverage": Endpoint(MODE_DISTANCE, False, "distance to the known modes, %"),
 }
 
@@ -118,20 +127,33 @@ class Methods:
         return convergence_gate(steps, [self.mean(teacher, arm, measure, at) for at in steps], self.margin)
 
     def mean(self, teacher: str, arm: str, measure: str, update: int | None = None) -> float:
-        """Mean of a measure over an arm's clips, in points; of the mode distance over its runs. NaN: not measurable."""
+        """Mean of a measure over an arm's clips, in points; of the mode distance over its runs. NaN: not measurable.
+
+        The agreement along a path is that of the runs' ends, whatever ``update``.
+        """
+        if measure == AGREEMENT:
+            return 100 * float(np.mean(list(self._agreement(teacher, arm).values()) or [np.nan]))
         scores = self.scores(teacher, arm, update)
         if measure == MODE_DISTANCE:
             return 100 * float(np.mean(list(mode_distances(scores).values())))
         return 100 * float(scores[measure].mean()) if measure in scores else float("nan")
 
-    def difference(self, teacher: str, x: str, y: str, measure: str = ENDPOINT) -> Measured | None:
+    def difference(
+        self, teacher: str, x: str, y: str, measure: str = ENDPOINT, teacher_of_y: str = ""
+    ) -> Measured | None:
         """x - y in points, paired by caption and, between students, by run; over the runs that both have.
 
         None where one of them has no scores, none of this measure, or no run in common with the other.
+
+        Args:
+            teacher_of_y: if y is with the other teacher.
         """
-        if not (self.has(teacher, x) and self.has(teacher, y)):
+        of_y = teacher_of_y or teacher
+        if not (self.has(teacher, x) and self.has(of_y, y)):
             return None
-        first, second = self.scores(teacher, x), self.scores(teacher, y)
+        if measure == AGREEMENT:
+            return agreement_difference(self._agreement(teacher, x), self._agreement(of_y, y))
+        first, second = self.scores(teacher, x), self.scores(of_y, y)
         students = {x, y}.isdisjoint(UNTRAINED)
         if students:
             common = set(first["run"]) & set(second["run"])
@@ -157,6 +179,17 @@ class Methods:
     def margin(self) -> float:
         """In points."""
         return self.scale.protocol.margin
+
+    def _agreement(self, teacher: str, arm: str) -> dict[int, float]:
+        """Run -> spread of what its student predicts along the teacher's paths; of `FULL` the teacher's own, as run 0.
+
+        Runs that were made before it was measured, and other arms without training, have none.
+        """
+        if arm == FULL:
+            found = [entry["agreement"]["teacher"] for entry in self.entries if _has_agreement(entry, teacher)]
+            return {0: found[0]} if found else {}
+        entries = (entry for entry in self.of(teacher, arm) if _has_agreement(entry, teacher))
+        return {entry["seed"]: entry["agreement"]["student"] for entry in entries}
 
     def _scores_of(self, run: Run) -> pd.DataFrame:
         if run not in self._read:
@@ -186,6 +219,19 @@ def load_methods(scale: str, reference: str | Path = "") -> Methods:
     if not kept:
         raise UserError(f"{ledger} holds no run: make some with  make compare-methods SCALE={scale}")
     return Methods(load_scale(scale), comparison, ledger, kept, left_out)
+
+
+def agreement_difference(x: dict[int, float], y: dict[int, float]) -> Measured | None:
+    """Mean over runs of x - y, in points, with Student's interval over the runs that both have; None without any.
+
+    A side with one run, the teacher or a single student, stands beside every run of the other.
+    """
+    if not (x and y):
+        return None
+    runs = sorted(max(x, y, key=len))
+    x, y = (side if len(side) > 1 else dict.fromkeys(runs, *side.values()) for side in (x, y))
+    estimate = mean_interval([x[run] - y[run] for run in runs if run in x and run in y])
+    return Measured(replace(estimate, runs=estimate.n).scaled(100), estimate.n, 0)
 
 
 def mode_distances(scores: pd.DataFrame) -> dict[int, float]:
@@ -232,6 +278,10 @@ def mode_difference(x: pd.DataFrame, y: pd.DataFrame, n_boot: int, seed: int = 0
     wider = student_quantile(0.975, max(1, len(runs) - 1)) / NormalDist().inv_cdf(0.975) if len(runs) > 1 else 1.0
     low, high = value + wider * (np.nanquantile(replicates, [0.025, 0.975]) - np.nanmean(replicates))
     return Measured(Estimate(value, float(low), float(high), len(x), len(runs)).scaled(100), len(x), len(prompts))
+
+
+def _has_agreement(entry: Mapping[str, Any], teacher: str) -> bool:
+    return entry["teacher"] == teacher and "agreement" in entry
 
 
 def _with_seed_variance(scores: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from alice_repro.config import UNTRAINED, ClaimInArms
 from alice_repro.errors import UserError
 from alice_repro.papers import Claim, load_paper
 from alice_repro.reporting.arms import ENDPOINT
-from alice_repro.reporting.comparison import ENDPOINTS, SEED_VARIANCE, Endpoint, Methods
+from alice_repro.reporting.comparison import AGREEMENT, ENDPOINTS, SEED_VARIANCE, Endpoint, Methods
 from alice_repro.statistics import Estimate
 from alice_repro.verdicts import TEACHERS, Verdict, combine_teachers, equivalence_verdict, superiority_verdict
 
@@ -98,10 +98,13 @@ def _judge(methods: Methods, arms: ClaimInArms) -> Judged:
             if estimate is None:
                 continue
             estimates[worse, teacher] = estimate
-            moving = _moving(methods, teacher, (arms.better, worse), endpoint)
+            settled = (arms.better,) if endpoint.about_settling else (arms.better, worse)
+            moving = _moving(methods, teacher, settled, endpoint)
             lacking[teacher].moving.update(moving)
             rule, protocol = equivalence_verdict if arms.equal else superiority_verdict, methods.scale.protocol
             verdict = rule(estimate, protocol.margin, protocol.runs, not moving)
+            if verdict is Verdict.LAB_CONTRADICTS and not arms.equal:
+                verdict = _unless_perfect(methods, teacher, worse, estimate, endpoint, lacking[teacher])
             if endpoint.measure == SEED_VARIANCE and verdict is Verdict.LAB_SUPPORTS:
                 verdict = _unless_worthless(methods, teacher, arms.better, worse, verdict, lacking[teacher])
             results[teacher] = estimate, verdict
@@ -128,17 +131,34 @@ def _estimate(
 
 
 def _moving(methods: Methods, teacher: str, arms: tuple[str, ...], endpoint: Endpoint) -> dict[str, list[str]]:
-    """Students -> what still moves over the last quarter of their training: the primary endpoint, or the claim's."""
+    """Students -> what still moves over the last quarter of their training: the primary endpoint, or the claim's.
+
+    The agreement along a path is measured at the end alone.
+    """
     found = {
         arm: [
             measure
             for measure in dict.fromkeys((ENDPOINT, endpoint.measure))
-            if not methods.gate(teacher, arm, measure).converged
+            if measure != AGREEMENT and not methods.gate(teacher, arm, measure).converged
         ]
         for arm in arms
         if arm not in UNTRAINED
     }
     return {arm: measures for arm, measures in found.items() if measures}
+
+
+def _unless_perfect(
+    methods: Methods, teacher: str, worse: str, estimate: Estimate, endpoint: Endpoint, lacking: _Lacking
+) -> Verdict:
+    """Nothing is contradicted where there was nothing to repair: the arm that is said to be worse is within the margin
+    of the best value that there is, and the other is not clearly below it.
+    """
+    value = methods.mean(teacher, worse, endpoint.measure)
+    short = 100 - value if endpoint.higher else value
+    if short >= methods.margin or estimate.high < -methods.margin:
+        return Verdict.LAB_CONTRADICTS
+    lacking.other.append(f"{worse} is at {value:.1f} %, which leaves nothing to repair")
+    return Verdict.LAB_INCONCLUSIVE
 
 
 def _unless_worthless(
@@ -163,8 +183,8 @@ def _both(results: dict[str, tuple[Estimate, Verdict]], methods: Methods, equal:
 
 
 def _all(verdicts: list[Verdict]) -> Verdict:
-    """A claim about several arms: it falls with one, and stands if all stand."""
-    for decisive in (Verdict.NOT_CONVERGED, Verdict.LAB_CONTRADICTS):
+    """A claim about several arms: it falls with one, whatever else is not settled, and stands if all stand."""
+    for decisive in (Verdict.LAB_CONTRADICTS, Verdict.NOT_CONVERGED):
         if decisive in verdicts:
             return decisive
     return Verdict.LAB_SUPPORTS if set(verdicts) == {Verdict.LAB_SUPPORTS} else Verdict.LAB_INCONCLUSIVE

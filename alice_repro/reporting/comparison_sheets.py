@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from alice_repro.config import ANCHORED, CONSISTENT, FULL, SHORT, UNTRAINED
+from math import prod
+from typing import Any
+
+from alice_repro.config import ANCHORED, CONSISTENT, FULL, SHORT, START, UNTRAINED, Scale
 from alice_repro.reporting.arms import ENDPOINT
 from alice_repro.reporting.comparison import MODE_DISTANCE, SEED_VARIANCE, Methods, evaluations_at, mean_of
 from alice_repro.reporting.comparison_claims import Judged
@@ -16,28 +19,31 @@ _MEASURES = {"correct": "correct, %", "sound": "sound, %", "dynamic_degree": "dy
 
 def equal_updates(methods: Methods) -> Sheet:
     """Every arm at the end of its training, beside the untouched teacher; differences are paired."""
-    baseline = methods.comparison.baseline
+    baseline, floor = methods.comparison.baseline, methods.comparison.floor
     rows, data = [], []
     for teacher in methods.teachers:
         own = [arm for arm in UNTRAINED if methods.has(teacher, arm)]
         for arm in [*own, *methods.arms(teacher)]:
             entries = methods.of(teacher, arm)
-            # A network that still takes the teacher's many steps is compared with the teacher's many steps.
-            untouched = FULL if entries and entries[0].get("sampler") == "teacher" else SHORT
             shares = {name: methods.rate(teacher, arm, name) for name in (ENDPOINT, *_MEASURES)}
             modes = methods.mean(teacher, arm, MODE_DISTANCE)
-            to_teacher = methods.difference(teacher, arm, untouched) if entries else None
-            to_baseline = methods.difference(teacher, arm, baseline) if entries and arm != baseline else None
+            to_teacher = _beside_untouched(methods, teacher, arm, entries[0]) if entries else None
+            to_baseline, to_floor = (
+                methods.difference(teacher, arm, other) if entries and arm != other else None
+                for other in (baseline, _floor(methods, arm) if entries else "")
+            )
             gate = methods.gate(teacher, arm) if entries else None
             row = {"teacher": teacher, "arm": arm, "runs": str(len(entries)) if entries else ""}
             row |= {ENDPOINT: _share(shares[ENDPOINT])}
             row |= {name: points(shares[name].estimate.value) if shares[name] else "" for name in _MEASURES}
             row |= {"modes": points(modes) or "not measurable"}
             row |= {"untouched": _difference(to_teacher), "baseline": _difference(to_baseline)}
+            row |= {"floor": _difference(to_floor)}
             row["gate"] = "" if gate is None else f"{'yes' if gate.converged else 'no'} ({signed(gate.moved)})"
             rows.append(row)
             numbers = {"teacher": teacher, "arm": arm, "runs": len(entries)}
-            for name, measured in {**shares, "untouched": to_teacher, "baseline": to_baseline}.items():
+            differences = {"untouched": to_teacher, "baseline": to_baseline, "floor": to_floor}
+            for name, measured in {**shares, **differences}.items():
                 numbers |= _numbers(name, measured)
             data.append(numbers | {"mode_distance": modes, "moved": gate.moved if gate else None})
     heads = (
@@ -49,13 +55,19 @@ def equal_updates(methods: Methods) -> Sheet:
         Head("modes", "distance to the known modes, %", number=True),
         Head("untouched", "\N{MINUS SIGN} untouched teacher, same steps", number=True),
         Head("baseline", f"\N{MINUS SIGN} {baseline}", number=True),
+        *([Head("floor", f"\N{MINUS SIGN} {floor}", number=True)] if floor else []),
         Head("gate", "converged (moved)", number=True),
     )
     notes = (
         "Correct and sound, and the differences, with 95 % intervals (runs first, then captions; the CSV has those of "
         "other measures too). Differences in points, paired by caption and, between students, by run.",
         f"Converged: the mean endpoint moved by at most {methods.margin:g} points over the last quarter of training.",
-        f"{FULL} and {SHORT}: the untouched teacher with all its steps, and with as many as the students.",
+        f"{FULL} and {SHORT}: the untouched teacher with all its steps, and with as many as the students. An arm that "
+        "takes the teacher's many steps is compared with those of the network that it was; one with another number of "
+        "steps with none.",
+        *([f"{floor}: plain regression, the floor; beside an arm with clean clips {floor}-clean."] if floor else []),
+        f"{START}: a student before its first update, without guidance; with both teachers the same network. What it "
+        "shows already is no work of a method.",
         f"{CONSISTENT}: the students' steps, each to the end of the teacher's own path from there: what learning "
         "consistency alone gives if it is learned without error.",
         f"{ANCHORED}: DP-DMD's Euler steps, the first exactly to its anchor, the others the untouched teacher's.",
@@ -98,6 +110,9 @@ def equal_evaluations(methods: Methods) -> Sheet:
         "The budget is the least that an arm with a fake score spent in all. Students are measured at a few times; "
         f"the nearest is shown, and counts as equal if it spent {_NEAR[0]:g} to {_NEAR[1]:g} of the budget.",
         "A pass forward through a network counts as one, guidance as two, a derivative as one (it costs about two).",
+        "Not counted: the teacher's clips, made once for all arms that learn from stored ones: "
+        + ", ".join(f"{_clips_cost(methods.scale, teacher):,} ({teacher})" for teacher in methods.teachers)
+        + ". Clean clips cost none.",
     )
     return Sheet("Methods at equal network evaluations", heads, tuple(rows), notes, tuple(data))
 
@@ -203,6 +218,30 @@ def claims(judged: list[Judged]) -> Sheet:
         "The verdicts speak of mechanisms in a small world; none of them says that a paper is reproduced.",
     )
     return Sheet("Claims of the papers", heads, tuple(rows), notes, tuple(data))
+
+
+def _beside_untouched(methods: Methods, teacher: str, arm: str, entry: dict[str, Any]) -> Measured | None:
+    """An arm less the untouched teacher at the same steps; of a network that still takes the teacher's many steps, less
+    itself before it was trained, which is the trained teacher.
+    """
+    if entry.get("sampler") == "teacher":
+        return methods.difference(teacher, arm, FULL, teacher_of_y="trained")
+    steps = entry["config"]["scale"]["sampling"]["student_steps"]
+    return methods.difference(teacher, arm, SHORT) if steps == methods.scale.sampling.student_steps else None
+
+
+def _clips_cost(scale: Scale, teacher: str) -> int:
+    """Network evaluations times clips of making a teacher's training clips."""
+    guidance = scale.teacher.exact_guidance if teacher == "exact" else scale.teacher.guidance
+    return prod(scale.training_clips(teacher)) * scale.teacher.steps * (1 if guidance == 1.0 else 2)
+
+
+def _floor(methods: Methods, arm: str) -> str:
+    """The arm of plain regression to the clips that an arm reads; "" where there is none."""
+    settings = dict(setting.split("=", 1) for setting in methods.comparison.arms[arm])
+    source = settings.get("data.source", "teacher")
+    name = methods.comparison.floor if source == "teacher" else f"{methods.comparison.floor}-{source}"
+    return name if name in methods.comparison.arms else ""
 
 
 def _share(measured: Measured | None) -> str:

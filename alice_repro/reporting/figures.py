@@ -22,6 +22,7 @@ COLOURS = {
     "teacher-short": "#56b4e9",
     "teacher-consistent": "#999999",
     "teacher-anchored": "#555555",
+    "student-start": "#cc79a7",
     "student": "#d55e00",
     "best": "#009e73",
 }

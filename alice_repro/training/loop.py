@@ -70,7 +70,7 @@ class Trainer:
         self.accelerator = Accelerator(mixed_precision=recipe.precision, kwargs_handlers=[ddp])
         self._check_batches()
         self.data = TrainingClips.load(samples)
-        start = prepare(scale, teacher, self.data.captions, self.method)
+        start = prepare(scale, teacher, self.data.captions, self.method, seed)
         self.networks = TrainedNetworks(start, self.method, recipe, self.accelerator)
         self.spent_before = 0  # network evaluations of the run before it was resumed
         self.generator = torch.Generator().manual_seed(1_000_003 * seed)

@@ -67,8 +67,11 @@ def _guidances(guidance: float | tuple[float, ...], experts: int) -> tuple[float
     return guidance
 
 
-def prepare(scale: Scale, teacher: str, captions: list[str], method: Method) -> Start:
+def prepare(scale: Scale, teacher: str, captions: list[str], method: Method, seed: int) -> Start:
     """Load the teacher and copy it into student, average and fake score; the discriminator's head starts at random.
+
+    Args:
+        seed: of the training run, for the head.
 
     With the exact teacher, which has no weights, the student starts from the trained one too; only the velocity that
     supervises it differs.
@@ -85,7 +88,7 @@ def prepare(scale: Scale, teacher: str, captions: list[str], method: Method) -> 
     velocity = teacher_velocity(scale, teacher, parts, captions)
     if method.discriminator_features == "teacher" and not isinstance(velocity, NetworkVelocity | ExpertsVelocity):
         raise UserError(f'the {teacher} teacher is no network and has no features: set gan_features = "fake"')
-    first = parts.transformer if parts.transformer_2 is None else parts.transformer_2
+    first = parts.student_start
     student = copy.deepcopy(first).requires_grad_(True)
     average = copy.deepcopy(first)
     fake = copy.deepcopy(first).requires_grad_(True) if method.has_critic else None
@@ -93,6 +96,6 @@ def prepare(scale: Scale, teacher: str, captions: list[str], method: Method) -> 
     if method.discriminator_features:
         config = first.config
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+            torch.manual_seed(seed)
             head = Head(config.num_attention_heads * config.attention_head_dim)
     return Start(parts, velocity, parts.embed(captions), student, average, fake, head)

@@ -18,6 +18,7 @@ from alice_repro.config import (
     CONSISTENT,
     FULL,
     SHORT,
+    START,
     UNTRAINED,
     Recipe,
     Scale,
@@ -93,6 +94,8 @@ def dependencies(stage: str, scale: Scale, recipe: Recipe, teacher: str = "train
             keys += [*_GUIDED[teacher], "teacher.shift", "sampling.student_steps"]
         elif arm == CONSISTENT:
             keys += [*_GUIDED[teacher], *_STEPS, "sampling.student_steps", "sampling.student_shift"]
+        elif arm == START:
+            keys += ["sampling.student_steps", "sampling.student_shift"]
         elif arm == ANCHORED:
             keys += [*_GUIDED[teacher], "sampling.student_steps", "sampling.student_shift"]
         elif _takes_the_teachers_steps(recipe.method):

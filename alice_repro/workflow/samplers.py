@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from alice_repro.config import CONSISTENT, Scale, load_recipe
+from alice_repro.config import CONSISTENT, START, Scale, load_recipe
 from alice_repro.errors import UserError
 from alice_repro.flow.noise import ClipNoise
 from alice_repro.models.half_rate import HalfRateVelocity
@@ -37,15 +37,20 @@ def teacher_sampler(scale: Scale, parts: TeacherParts, velocity: Velocity, steps
 
 
 def limit_sampler(scale: Scale, parts: TeacherParts, velocity: Velocity, steps: int, arm: str) -> Sampler:
-    """A student's steps along what the teacher gives if a method, or its first step, is learned without error.
+    """A student's steps, of one that has learned nothing yet or has learned a method, or its first step, without error.
 
-    arm: "teacher-consistent", sampled with fresh noise, or "teacher-anchored" (of the recipe ``dp_dmd``), without.
+    Args:
+        velocity: the teacher's; for a student before training its own.
+        arm: "student-start" or "teacher-consistent", sampled with fresh noise, or "teacher-anchored" (of the recipe
+            ``dp_dmd``), without.
     """
     shape, times = parts.latent_shape(scale.model), few_step_times(steps, scale.sampling.student_shift)
 
     def draw(caption: torch.Tensor, noise: ClipNoise) -> tuple[torch.Tensor, dict[str, object]]:
         counted = Counted(velocity)
-        if arm == CONSISTENT:
+        if arm == START:
+            limit, sampler = counted, "renoise"
+        elif arm == CONSISTENT:
             limit, sampler = ConsistentVelocity(counted, scale.teacher.steps, scale.teacher.shift), "renoise"
         else:
             anchor = load_recipe("dp_dmd").options

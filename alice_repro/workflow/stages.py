@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from alice_repro.config import FULL, SHORT, UNTRAINED, Scale
+from alice_repro.config import FULL, SHORT, START, UNTRAINED, Scale
 from alice_repro.data.prompts import prompts_for
 from alice_repro.data.training_clips import TrainingClips
 from alice_repro.data.world_clips import clean_clips
@@ -48,9 +48,7 @@ def make_training_clips(scale: Scale, teacher: str, output: Path) -> None:
     started = time.time()
     parts = load_teacher(scale.model)
     captions = prompts_for(scale.prompts, "evaluate" if teacher == "exact" else "train")
-    repeats = scale.data.samples_per_caption
-    if teacher == "exact":  # as many samples as the trained teacher gives
-        repeats = round(repeats * scale.prompts.train / scale.prompts.evaluate)
+    _, repeats = scale.training_clips(teacher)
     caption = torch.arange(len(captions)).repeat_interleave(repeats)
     if scale.data.source != "teacher":
         if scale.prompts.source != "world":
@@ -103,7 +101,8 @@ def sample_arm(
     Args:
         arm: "teacher-full" (all steps), "teacher-short" (as many steps as the student), "teacher-consistent" (the
             student's steps along the teacher's own consistency function), "teacher-anchored" (Euler steps at the
-            student's times, the first as DP-DMD's should be), or any other name for a student.
+            student's times, the first as DP-DMD's should be), "student-start" (a student before its first update), or
+            any other name for a student.
         student: folder of the student's transformer, which also says how it is sampled; needed for a student.
         run: the training run, noted in the caption table.
         interpolator: folder of a frame interpolator, for a student whose first ``short_steps`` run at half the frame
@@ -126,7 +125,10 @@ def sample_arm(
     captions, rows = _planned(plan) if plan else _evaluated(scale)
     if student is None:
         steps = scale.teacher.steps if arm == FULL else scale.sampling.student_steps
-        velocity = teacher_velocity(scale, teacher, parts, captions)
+        if arm == START:
+            velocity = NetworkVelocity(parts.student_start, parts.embed(captions))
+        else:
+            velocity = teacher_velocity(scale, teacher, parts, captions)
         if arm in (FULL, SHORT):
             draw = teacher_sampler(scale, parts, velocity, steps)
         else:

@@ -11,9 +11,10 @@ from fields import Exact, GaussianStudent, setting
 
 from alice_repro.config import load_recipe
 from alice_repro.distill.avd import adaptive_weight, temporal_loss
-from alice_repro.distill.method import Progress
+from alice_repro.distill.method import Batch, Networks, Progress
 from alice_repro.distill.registry import build_method
 from alice_repro.errors import UserError
+from alice_repro.sampling.few_step import few_step_times
 
 START = Progress(0, 0)
 
@@ -114,11 +115,14 @@ def test_the_regression_is_least_for_the_exact_denoiser():
 
 
 def test_without_adaptation_all_clips_count_one_half():
-    networks, batch = setting(GaussianStudent(0.2, 0.7), Exact([0.0], 1.0), torch.randn(16))
-    plain = method(adaptive="false").terms(networks, batch, STAGE, START)["regression"][1]()[0]
-    networks, batch = setting(GaussianStudent(0.2, 0.7), Exact([0.0], 1.0), torch.zeros(16))
-    flat = method(steepness=0.0)
-    assert flat.terms(networks, batch, STAGE, START)["regression"][1]()[0].item() > 0 and plain.item() > 0
+    data = torch.randn(16, generator=torch.Generator().manual_seed(3))
+
+    def loss_of(way):
+        networks, batch = setting(GaussianStudent(0.2, 0.7), Exact([0.0], 1.0), data)
+        return way.terms(networks, batch, STAGE, START)["regression"][1]()[0].item()
+
+    flat = method(steepness=0.0)  # 1 - sigmoid(0)
+    assert loss_of(method(adaptive="false")) == pytest.approx(loss_of(flat)) and loss_of(flat) > 0
     assert weights(flat, [1.0, 100.0], [0, 0]).tolist() == [0.5, 0.5]
 
 
@@ -143,3 +147,33 @@ def test_the_means_are_the_methods_state():
 def test_unknown_form_is_a_user_error():
     with pytest.raises(UserError, match="'release'"):
         method(form="relaese")
+
+
+def test_the_regression_is_at_every_step_of_the_student():
+    networks, batch = setting(GaussianStudent(0.0, 1.0), Exact([0.0], 1.0), torch.zeros(64))
+    networks.student = Exact([0.0], 1.0)
+    method().terms(networks, batch, replace(STAGE, target_steps=4), START)["regression"][1]()
+    ((_, times),) = networks.student.seen
+    assert times.unique().tolist() == pytest.approx(sorted(few_step_times(4, 5.0).tolist()))
+
+
+class TwoFrames:
+    """A student of one step whose two frames stand ``apart`` on either side of 0, whatever the noise."""
+
+    evaluations = 1
+
+    def __init__(self):
+        self.apart = torch.tensor(0.5, requires_grad=True)
+
+    def __call__(self, x_t, t, caption=None):
+        frames = self.apart * torch.tensor([1.0, -1.0]).view(1, 1, 2, 1, 1)
+        return (x_t - frames) / t.view(-1, 1, 1, 1, 1)
+
+
+def test_the_temporal_term_drives_frames_apart():
+    """With fake and teacher alike it is all that is left of the term; its gradient is -2 w / a for frames at +-a."""
+    student, fields = TwoFrames(), Exact([0.0], 1.0)
+    networks = Networks(student, student, fields, fields)
+    batch = Batch(torch.zeros(8, 1, 2, 1, 1), torch.zeros(8).long(), torch.Generator().manual_seed(0))
+    method(temporal_weight=0.05).terms(networks, batch, STAGE, START)["sample"][1]()[0].backward()
+    assert student.apart.grad.item() == pytest.approx(-2 * 0.05 / 0.5, rel=1e-3)

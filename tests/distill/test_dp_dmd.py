@@ -12,6 +12,7 @@ from alice_repro.config import load_recipe
 from alice_repro.distill.method import Batch, Networks, Progress
 from alice_repro.distill.registry import build_method
 from alice_repro.errors import UserError
+from alice_repro.sampling.anchored import AnchoredVelocity, anchor_times
 from alice_repro.sampling.few_step import few_step_times
 
 RECIPE = load_recipe("dp_dmd")
@@ -59,6 +60,19 @@ def test_the_later_steps_learn_from_the_score_alone(seed):
 
 def test_every_later_step_is_trained():
     assert {len(run("sample", seed).times) for seed in range(30)} == {2, 3, 4}
+
+
+def test_a_first_step_that_leads_to_the_anchor_has_no_loss():
+    options, teacher = RECIPE.options, Exact([1.0, -2.0], 0.5)
+    times = anchor_times(options["anchor_steps"], options["anchor_grid"], options["anchor_shift"])
+    student = AnchoredVelocity(Exact([1.0, -2.0], 0.5), times)
+
+    def loss_of(student):
+        networks = Networks(student, student, teacher, Exact([0.0], 0.5))
+        batch = Batch(torch.zeros(8, 1, 1, 1, 1), torch.zeros(8).long(), torch.Generator().manual_seed(0))
+        return build_method(RECIPE, 5.0).terms(networks, batch, STAGE, START)["anchor"][1]()[0].item()
+
+    assert loss_of(student) == 0 and loss_of(lambda x, t, caption: -student(x, t, caption)) > 0.1
 
 
 def test_what_cannot_be_is_refused():

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from fields import Exact, GaussianStudent
+from fields import setting as gaussian_setting
 
 from alice_repro.config import load_recipe
 from alice_repro.distill.method import Batch, Networks, Progress
@@ -152,3 +156,20 @@ def test_terms_depend_on_the_generator_alone():
     first = once(3)
     torch.manual_seed(1)
     assert once(3) == first != once(4)
+
+
+@pytest.mark.parametrize("name", ["dmd", "rcm"])
+def test_the_score_term_moves_the_student_to_the_teacher(name):
+    """A Gaussian student of one step and a Gaussian teacher: with fake and teacher swapped it would run away."""
+    recipe = load_recipe(name)
+    method, stage = build_method(recipe, 5.0), replace(recipe.stages[-1], target_steps=1)
+    student = GaussianStudent(-1.0, 0.3)
+    optimizer = torch.optim.Adam(student.parameters, lr=0.03)
+    for step in range(300):
+        optimizer.param_groups[0]["lr"] = 0.03 * min(1.0, 4 * (1 - step / 300))
+        networks, batch = gaussian_setting(student, Exact([1.0], 0.9), torch.zeros(256), seed=step)
+        optimizer.zero_grad()
+        method.terms(networks, batch, stage, Progress(step, 0))["score"][1]()[0].backward()
+        optimizer.step()
+    assert student.mean.item() == pytest.approx(1.0, abs=0.15)
+    assert student.std.item() == pytest.approx(0.9, abs=0.2)

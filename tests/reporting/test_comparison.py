@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from fabricate import better, outcomes, score_table
 
-from alice_repro.config import ClaimInArms, Comparison, load_recipe, load_scale
+from alice_repro.config import UNTRAINED, ClaimInArms, Comparison, load_recipe, load_scale
 from alice_repro.errors import UserError
 from alice_repro.files import write_json
 from alice_repro.reporting import comparison
@@ -261,7 +261,7 @@ def test_the_claims_of_a_comparison_are_the_papers_and_its_arms_exist(scale):
     for claim in known.claims:
         paper, _, name = claim.claim.partition(".")
         assert load_paper(paper).claim(name).endpoint in comparison.ENDPOINTS
-        assert {claim.better, *claim.worse} <= {*known.arms, "teacher-full", "teacher-short"}
+        assert {claim.better, *claim.worse} <= {*known.arms, *UNTRAINED}
 
 
 def test_the_committed_page_tells_of_every_run():
@@ -270,3 +270,84 @@ def test_the_committed_page_tells_of_every_run():
     rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in table.splitlines() if line.startswith("| ")]
     told = {(teacher, arm): int(runs) for teacher, arm, runs in rows if runs.isdigit()}
     assert told == Counter((entry["teacher"], entry["arm"]) for entry in read_ledger(ledger))
+
+
+def _write_agreement(methods, arm, students, teacher=0.4):
+    for name in methods.teachers:
+        for run, student in enumerate(students):
+            path = methods.ledger / name / arm / f"seed{run}.json"
+            write_json(path, json.loads(path.read_text()) | {"agreement": {"student": student, "teacher": teacher}})
+
+
+def test_predictions_that_agree_along_a_path_are_judged_over_runs(made):
+    claim = ClaimInArms("alice.one-clip-a-path", "dfd", ("teacher-full",))
+    methods = made({"dmd2": 0.0, "dfd": 0.0}, claims=[claim])
+    assert judge_claims(methods)[0].verdict is Verdict.LAB_INCONCLUSIVE  # runs from before it was measured
+    _write_agreement(methods, "dfd", [0.30, 0.31, 0.29, 0.30, 0.30])
+    methods = replace(methods, entries=read_ledger(methods.ledger))
+    one = judge_claims(methods)[0]
+    estimate = one.estimates["teacher-full", "exact"]
+    assert one.verdict is Verdict.LAB_SUPPORTS and estimate.runs == 5
+    assert estimate.value == pytest.approx(10.0)
+    half = 2.776 * 0.00707 / np.sqrt(5) * 100  # Student's t with 4 degrees of freedom, the runs' standard deviation
+    assert (estimate.low, estimate.high) == pytest.approx((10 - half, 10 + half), abs=0.02)
+    turned = replace(claim, better="teacher-full", worse=("dfd",))
+    methods = replace(methods, comparison=replace(methods.comparison, claims=(turned,)))
+    assert judge_claims(methods)[0].verdict is Verdict.LAB_CONTRADICTS
+
+
+def test_where_nothing_is_to_be_repaired_nothing_is_contradicted(made):
+    """Both arms are perfect but for a point: the difference lies below the margin, and says nothing."""
+    perfect = judge_claims(made({"dmd2": 49.0, "dfd": 50.0}))[0]
+    assert perfect.verdict is Verdict.LAB_INCONCLUSIVE and "leaves nothing to repair" in perfect.reason
+    worse_than_perfect = judge_claims(made({"dmd2": 49.0, "dfd": 20.0}))[0]
+    assert worse_than_perfect.verdict is Verdict.LAB_CONTRADICTS
+
+
+def test_one_contradiction_decides_whatever_else_still_moves(made):
+    claim = ClaimInArms("avd.teacher-surpassed", "avd", ("dmd2", "dfd"))
+    judged = judge_claims(made({"dmd2": 25.0, "dfd": 0.0, "avd": 0.0}, drift={"dfd": 8.0}, claims=[claim]))[0]
+    assert judged.verdict is Verdict.LAB_CONTRADICTS and "still moving: dfd" in judged.reason
+
+
+def test_of_a_claim_that_an_arm_never_settles_only_the_other_has_to_have_settled(made):
+    claim = ClaimInArms("dfd.pretraining-needed", "dfd", ("dmd2",))
+    assert judge_claims(made({"dmd2": 0.0, "dfd": 25.0}, drift={"dmd2": 8.0}, claims=[claim]))[0].verdict is (
+        Verdict.LAB_SUPPORTS
+    )
+    assert judge_claims(made({"dmd2": 0.0, "dfd": 25.0}, drift={"dfd": 8.0}, claims=[claim]))[0].verdict is (
+        Verdict.NOT_CONVERGED
+    )
+
+
+def test_two_arms_within_the_margin_are_equal(made):
+    claim = ClaimInArms("dfd.weight-insensitive", "dfd", ("dmd2",), equal=True)
+    methods = made({"dmd2": 10.0, "dfd": 10.8}, claims=[claim])
+    near = {teacher: methods.difference(teacher, "dfd", "dmd2").estimate for teacher in methods.teachers}
+    assert all(-2 < estimate.low and estimate.high < 2 for estimate in near.values()), near
+    assert judge_claims(methods)[0].verdict is Verdict.LAB_SUPPORTS
+
+
+def test_what_an_arm_is_compared_with(made, monkeypatch):
+    """The floor of its clips, the teacher at its own steps; a tuned teacher with what it was, the trained one."""
+    arms = {"floor": ("recipe=dmd2",), "floor-clean": ("recipe=dmd2", "data.source=clean")}
+    arms |= {"dfd": ("recipe=dfd",), "avd": ("recipe=avd", "data.source=clean")}
+    methods = made({"dmd2": 0.0, "dfd": 10.0, "avd": 10.0})
+    for teacher in methods.teachers:
+        (methods.ledger / teacher / "dmd2").rename(methods.ledger / teacher / "floor")
+        for path in (methods.ledger / teacher / "floor").glob("*.json"):
+            write_json(path, json.loads(path.read_text()) | {"arm": "floor"})
+    entries = read_ledger(methods.ledger)
+    for entry in entries:
+        if entry["arm"] == "dfd":
+            entry["config"]["scale"]["sampling"]["student_steps"] = 2
+        if entry["arm"] == "avd":
+            entry["sampler"] = "teacher"
+    compared = Comparison("floor", arms, (), floor="floor")
+    methods = replace(methods, comparison=compared, entries=entries)
+    (methods.ledger / "exact" / "teacher-full.scores.parquet").unlink()
+    rows = {(row["teacher"], row["arm"]): row for row in equal_updates(methods).rows}
+    assert rows["exact", "dfd"]["floor"] and not rows["exact", "avd"]["floor"]  # no run with clean clips
+    assert not rows["exact", "floor"]["floor"]
+    assert not rows["trained", "dfd"]["untouched"] and rows["exact", "avd"]["untouched"]
+    assert rows["exact", "avd"]["untouched"] == rows["trained", "avd"]["untouched"]

@@ -357,6 +357,19 @@ def test_a_network_of_many_steps_is_sampled_as_the_teacher_is_and_not_exported(t
         export_student(student, tiny_scale, tmp_path / "out")
 
 
+@pytest.mark.parametrize("teacher", ["trained", "exact"])
+def test_a_student_before_training_is_the_teachers_network_alone_in_few_steps(tmp_path, tiny_scale, tiny_lab, teacher):
+    student = tmp_path / "student"
+    load_transformer(tiny_lab / "transformer").save_pretrained(student)
+    stages.sample_arm(tiny_scale, "trained", "rcm-seed0", tmp_path / "untrained", student, 0)
+    stages.sample_arm(tiny_scale, teacher, "student-start", tmp_path / "start")
+    assert read_manifest(tmp_path / "start")["extra"]["evaluations_per_clip"] == tiny_scale.sampling.student_steps
+    clips = sorted(path.name for path in (tmp_path / "start").glob("*.mp4"))
+    assert clips and all(
+        (tmp_path / "start" / name).read_bytes() == (tmp_path / "untrained" / name).read_bytes() for name in clips
+    )
+
+
 def test_a_student_of_two_experts_is_one_network_when_exported(tiny_wan22, tmp_path):
     student = student_of(tiny_wan22, tmp_path / "student")
     scale = load_scale("smoke", (f"model.source={tiny_wan22}", *SIZES))

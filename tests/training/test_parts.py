@@ -121,7 +121,7 @@ def method(name):
 
 def test_start_of_a_distillation(tiny_scale):
     captions = ["a red ball falls in the studio", "a blue box slides in the gym"]
-    start = prepare(tiny_scale, "trained", captions, method("dmd"))
+    start = prepare(tiny_scale, "trained", captions, method("dmd"), 0)
     copies = [start.student, start.average, start.fake]
     for copy in copies:
         pairs = list(zip(copy.parameters(), start.parts.transformer.parameters(), strict=True))
@@ -129,14 +129,14 @@ def test_start_of_a_distillation(tiny_scale):
     assert [all(p.requires_grad for p in copy.parameters()) for copy in copies] == [True, False, True]
     assert isinstance(start.teacher, NetworkVelocity) and start.teacher.evaluations == 2
     assert start.head is None
-    plain = prepare(tiny_scale, "trained", captions, method("scm"))
+    plain = prepare(tiny_scale, "trained", captions, method("scm"), 0)
     assert plain.fake is None and plain.head is None
 
 
 def test_a_discriminator_reads_features_of_a_network_only(tiny_scale):
     captions = ["a red ball falls in the studio"]
     reads_teacher = build_method(load_recipe("dmd2", ("gan_features=teacher",)), 5.0)
-    start = prepare(tiny_scale, "trained", captions, reads_teacher)
+    start = prepare(tiny_scale, "trained", captions, reads_teacher, 0)
     tell = Discriminator(start.teacher, start.head)
     x = torch.randn(2, 16, 2, 4, 4, requires_grad=True)
     logits = tell(x, torch.full((2,), 0.5), torch.zeros(2).long())
@@ -146,7 +146,7 @@ def test_a_discriminator_reads_features_of_a_network_only(tiny_scale):
     assert all(p.grad is None for p in start.teacher.transformer.parameters())
     full = replace(tiny_scale, teacher=replace(tiny_scale.teacher, exact_clips=1))
     with pytest.raises(UserError, match="the exact teacher is no network"):
-        prepare(full, "exact", captions, reads_teacher)
+        prepare(full, "exact", captions, reads_teacher, 0)
 
 
 def test_teachers_by_name(tiny_scale):

@@ -283,13 +283,14 @@ def test_the_graph_survives_its_file(tmp_path):
         ("sample", ("exact", "teacher-short")),
         ("sample", ("exact", "teacher-consistent")),
         ("sample", ("exact", "teacher-anchored")),
+        ("sample", ("exact", "student-start")),
         ("evaluate", ("trained", "teacher-full")),
         ("table04", ()),
     ],
 )
 def test_each_step_gives_its_notebook_what_it_takes(stage, wildcards, tmp_path):
     graph = plan("smoke", ["sampling.seed=3"], root=tmp_path)
-    notebook, name, parameters = step._STAGES[stage](graph, *wildcards)
+    notebook, name, parameters = step._NOTEBOOKS[stage](graph, *wildcards)
     defaults = parameters_of(NOTEBOOKS / notebook)
     assert check_parameters(defaults, parameters, notebook) == parameters
     assert not any(str(tmp_path) in str(value) for value in parameters.values())  # as the copy reads anywhere

@@ -117,10 +117,7 @@ def training(
 
 def training_clips(scale: Scale, network: Network, teacher: str = "trained") -> tuple[Work, int]:
     """What students learn from, and how many clips it is (as ``workflow.stages.make_training_clips`` makes them)."""
-    captions, repeats = scale.prompts.train, scale.data.samples_per_caption
-    if teacher == "exact":
-        captions, repeats = scale.prompts.evaluate, round(repeats * captions / scale.prompts.evaluate)
-    clips = captions * repeats
+    clips = math.prod(scale.training_clips(teacher))
     if scale.data.source != "teacher":
         return Work(f"training clips: {clips:,} {scale.data.source}", FIXED, 1, 0, 0.0, clips), clips
     asked = 0 if teacher == "exact" else 2 if guided(scale) else 1
