@@ -40,7 +40,10 @@ def fake_score_loss(fake: VelocityFunction, sample: torch.Tensor, eps: torch.Ten
 
 
 def draw_score_time(count: int, shift: float, generator: torch.Generator) -> torch.Tensor:
-    """p_D: shifted-uniform times at which the two scores are compared, (count,), kept off 0 and 1 as AVD and DMD2 do (rCM does not)."""
+    """p_D: shifted-uniform times at which the two scores are compared, (count,).
+
+    Kept off 0 and 1 as AVD's release does; rCM does not.
+    """
     return shift_time(torch.rand(count, generator=generator), shift).clamp(0.02, 0.98)
 
 
