@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -186,8 +187,12 @@ def agreement(methods: Methods) -> Sheet:
     return Sheet("Agreement along a path, and luck of the noise", heads, tuple(rows), notes, tuple(data))
 
 
-def claims(judged: list[Judged]) -> Sheet:
-    """A row for each claim and each arm that it is said to beat."""
+def claims(judged: list[Judged], calibrations: Sequence[str] = ()) -> Sheet:
+    """A row for each claim and each arm that it is said to beat.
+
+    Args:
+        calibrations: a line each on what the rules find where the truth is known (`reporting.calibration`).
+    """
     rows, data = [], []
     for one in judged:
         for worse in one.arms.worse:
@@ -215,6 +220,8 @@ def claims(judged: list[Judged]) -> Sheet:
     notes = (
         "Differences in points, turned so that more is in the claim's favour. A verdict is of the whole claim: it "
         "falls with one of its comparisons and stands if all do; rules in alice_repro/verdicts.py.",
+        f"{len(rows)} comparisons with 95 % intervals, not adjusted for their number.",
+        *(f"The same rules for a student against its teacher on correct and sound: {line}." for line in calibrations),
         "The verdicts speak of mechanisms in a small world; none of them says that a paper is reproduced.",
     )
     return Sheet("Claims of the papers", heads, tuple(rows), notes, tuple(data))

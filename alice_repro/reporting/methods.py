@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 
 from alice_repro.config import CHECKOUT
-from alice_repro.files import atomic_write_bytes, atomic_write_text, write_json
+from alice_repro.files import atomic_write_bytes, atomic_write_text, read_json, write_json
 from alice_repro.manifest import write_manifest
+from alice_repro.reporting.calibration import calibration_line
 from alice_repro.reporting.comparison import Methods
 from alice_repro.reporting.comparison_claims import Judged, judge_claims
 from alice_repro.reporting.comparison_figures import endpoint_curves, training_curves
@@ -42,7 +43,10 @@ def write_claims(methods: Methods, results: str | Path = "") -> tuple[list[Judge
     """Judge the claims; write their table, and claims.json for other programs; returns both."""
     started, out = time.time(), _out(methods, results, "results")
     judged = judge_claims(methods)
-    sheet = claims(judged)
+    known = {name: methods.ledger.parent / f"calibration_{name}.json" for name in methods.teachers}
+    sheet = claims(
+        judged, [calibration_line(name, read_json(path)["result"]) for name, path in known.items() if path.exists()]
+    )
     paths = write_sheets(out / "claims", [sheet])
     paths.append(out / "claims.json")
     write_json(paths[-1], [{"claim": one.name, "verdict": str(one.verdict), "line": one.line} for one in judged])
