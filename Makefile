@@ -20,7 +20,7 @@ READY := $(VENV)/.ready
 # What the recipes start (notebook kernels, accelerate, snakemake) finds this environment first.
 IN_VENV := PATH="$(CURDIR)/$(BIN):$$PATH"
 REPRODUCE = $(IN_VENV) alice-repro reproduce alice
-OPTIONS = --scale $(SCALE) $(foreach pair,$(SET),--set '$(pair)')
+OPTIONS = --scale $(SCALE) $(foreach pair,$(SET),--set '$(pair)') $(if $(DEBUG),--debug)
 
 # Another environment that is active in the shell must not leak into this one.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH CONDA_PREFIX PYTHONDONTWRITEBYTECODE
@@ -93,8 +93,8 @@ reference: $(READY) ## add training runs to the committed record (SEEDS, TEACHER
 	$(IN_VENV) alice-repro validate-oracle --out results/reference/$(SCALE)
 	$(IN_VENV) alice-repro reference --teachers $(TEACHERS) --seeds $(SEEDS) $(OPTIONS)
 
-train: $(READY) ## train one student by a method: METHOD=dfd (a recipe), TEACHER, SEED, CLIPS
-	$(IN_VENV) alice-repro distil $(METHOD) --teacher $(TEACHER) --seed $(SEED) --clips $(CLIPS) $(OPTIONS)
+train: $(READY) ## train one student by a method: METHOD=dfd (a recipe), TEACHER, SEED, CLIPS; AGAIN=1 from the beginning
+	$(IN_VENV) alice-repro distil $(METHOD) --teacher $(TEACHER) --seed $(SEED) --clips $(CLIPS) $(OPTIONS) $(if $(AGAIN),--again)
 
 interpolation: $(READY) ## AVD's frame interpolation: quality with and without, time saved (METHOD, TEACHER, SEED, CLIPS)
 	$(IN_VENV) alice-repro interpolation $(METHOD) --teacher $(TEACHER) --seed $(SEED) --clips $(CLIPS) $(OPTIONS)

@@ -24,11 +24,23 @@ TWO_WORDS = {("audit", "checkpoint"): "audit-checkpoint"}
 """Verbs that may be written as two words, where the first by itself is another verb."""
 
 
+DEBUG = "ALICE_REPRO_DEBUG"
+"""Environment variable that acts as ``--debug``."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit code: 0, 2 for a user's error, 1 for a fault of the code, 130 when interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
+    if "--debug" in words:
+        os.environ[DEBUG] = "1"  # for the processes of the workflow's steps too
+    try:
+        return _run([word for word in words if word != "--debug"], debug=os.environ.get(DEBUG) == "1")
+    finally:
+        if "--debug" in words:
+            del os.environ[DEBUG]
+
+
+def _run(words: list[str], debug: bool) -> int:
     if tuple(words[:2]) in TWO_WORDS:
         words[:2] = [TWO_WORDS[tuple(words[:2])]]
     try:

@@ -60,6 +60,14 @@ def test_an_unknown_scale_is_named_with_the_nearest_and_nothing_else(capsys):
 def test_debug_shows_where_an_error_comes_from(capsys):
     assert cli.main(["reproduce", "alice", "table04", "--scale", "smokey", "--debug"]) == 2
     assert "Traceback" in capsys.readouterr().err
+    assert cli.main(["reproduce", "alice", "table04", "--scale", "smokey"]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_debug_reaches_the_processes_of_the_steps(capsys, monkeypatch):
+    monkeypatch.setenv(cli.DEBUG, "1")
+    assert cli.main(["reproduce", "alice", "table04", "--scale", "smokey"]) == 2
+    assert "Traceback" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["reproduc"], ["reproduce", "alice"], ["train", "--scales", "lab"], []])

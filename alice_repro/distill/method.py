@@ -21,7 +21,8 @@ class Networks:
     """The velocity fields of a distillation, and the discriminator: (x_t, t, caption) -> logits (B,), high for the
     data.
 
-    ``fake`` and ``discriminator`` are None for a method that has none.
+    ``fake`` and ``discriminator`` are None for a method that has none. The teacher is guided already; it and the
+    average are frozen, and a method asks them under ``torch.no_grad()``.
     """
 
     student: Velocity

@@ -8,7 +8,7 @@ from pkgutil import iter_modules
 from alice_repro import distill
 from alice_repro.config import Recipe
 from alice_repro.distill.method import Method
-from alice_repro.errors import unknown_name
+from alice_repro.errors import UserError, unknown_name
 
 
 def methods() -> dict[str, type[Method]]:
@@ -21,10 +21,13 @@ def build_method(recipe: Recipe, student_shift: float) -> Method:
     """The method that a recipe names.
 
     Raises:
-        UserError: unknown method or option, with the nearest name; the recipe lacks what the method reads, or has a
-            key that it does not read.
+        UserError: unknown method or option, with the nearest name; a file of that name that lists no method; the recipe
+            lacks what the method reads, or has a key that it does not read.
     """
     known = methods()
+    if recipe.method not in known and recipe.method in (module.name for module in iter_modules(distill.__path__)):
+        file = f"alice_repro/distill/{recipe.method}.py"
+        raise UserError(f'{file} lists no method of that name: end it with METHODS = {{"{recipe.method}": YourClass}}')
     if recipe.method not in known:
         raise unknown_name("method", recipe.method, known)
     return known[recipe.method](recipe, student_shift)

@@ -112,7 +112,7 @@ def _draw_untrained(axes: Axes, methods: Methods, teacher: str) -> None:
         axes.axhline(level, color=COLOURS[arm], linewidth=0.8, linestyle="-.")
         place = max(level, free)
         free = place + 0.045 * (high - low)
-        axes.annotate(arm, (1.01, place), xycoords=("axes fraction", "data"), fontsize=6, va="center")
+        axes.annotate(f"{arm} {level:.1f}", (1.01, place), xycoords=("axes fraction", "data"), fontsize=6, va="center")
 
 
 def _running_median(curve: pd.DataFrame, name: str) -> pd.Series:

@@ -41,7 +41,7 @@ from alice_repro.training.checkpoint import (
     without_prefix,
 )
 from alice_repro.training.ema import power_decay, power_exponent
-from alice_repro.training.fingerprint import fingerprint
+from alice_repro.training.fingerprint import code_version, fingerprint
 from alice_repro.training.networks import TrainedNetworks
 from alice_repro.training.run_folder import RunFolder
 from alice_repro.training.setup import prepare
@@ -75,6 +75,7 @@ class Trainer:
         self.spent_before = 0  # network evaluations of the run before it was resumed
         self.generator = torch.Generator().manual_seed(1_000_003 * seed)
         self.fingerprint = fingerprint(scale, recipe, teacher, start.parts, seed, samples)
+        self.code = [code_version()]  # those of a run that was resumed under other code, the first one first
         self.done = Done(student=0, critic=0)
         self.gamma = power_exponent(recipe.ema_value) if recipe.ema == "power" else None
 
@@ -237,6 +238,7 @@ class Trainer:
                     "critic": self.done.critic,
                     "evaluations": self.evaluations,
                     "configuration": self.fingerprint,
+                    "code": self.code,
                 }
                 save_checkpoint(self.folder.checkpoint, tensors, counters)
 
@@ -256,7 +258,10 @@ class Trainer:
         self.generator.set_state(without_prefix("generator", tensors)["0"])
         self.done = Done(int(counters["student"]), int(counters["critic"]))
         self.spent_before = int(counters["evaluations"])
-        log(f"continuing from update {self.done.student} of {self.recipe.updates}")
+        before = counters.get("code", self.code)
+        self.code = list(dict.fromkeys([*before, *self.code]))
+        changed = " (the package's code has changed since: the run will be of both)" if before != self.code else ""
+        log(f"continuing from update {self.done.student} of {self.recipe.updates}{changed}")
 
     def _record(self, row: dict[str, float]) -> None:
         self.folder.append(row, written=row["update"] % self.recipe.log_every == 0 or row["update"] == 1)
@@ -277,6 +282,7 @@ class Trainer:
                     "sampler": self.method.sampler,
                     "peak_memory_gb": _peak_memory_gb(self.accelerator.device),
                     "resumed_at": resumed_at,
+                    "code": self.code,
                     "processes": self.accelerator.num_processes,
                     "sharded": self.networks.sharded,
                 },

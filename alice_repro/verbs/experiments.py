@@ -67,6 +67,7 @@ def distil(
     clips: str = "teacher",
     settings: Settings = (),
     cores: int | None = None,
+    again: bool = False,
 ) -> None:
     """Train one student by a method, sample it and measure it: all that this needs is made if it is not there.
 
@@ -78,10 +79,11 @@ def distil(
         clips: what it is trained on: teacher (its samples), clean (the world's clips without defects), night or pastel
             (clean clips in that style, to migrate a student to it).
         cores: CPU cores to use; all of them if not given.
+        again: train from the beginning a run that is there, as one must after a change of the method's code.
     """
     from alice_repro.workflow.distil import distil as run
 
-    run(method, scale, teacher, seed, clips, settings, cores)
+    run(method, scale, teacher, seed, clips, settings, cores, again)
 
 
 def interpolation(
@@ -133,7 +135,8 @@ def compare_methods(
     from alice_repro.workflow.compare import add_runs, report
 
     made = add_runs(scale, arms, teachers, [] if seeds == ("none",) else seeds_of(seeds), settings, cores)
-    print(f"{len(made)} runs added to results/reference/{scale}/methods")
+    for run in made:
+        print(f"run {run.seed} of {run.arm} ({run.teacher} teacher) is in results/reference/{scale}/methods")
     report(scale)
 
 

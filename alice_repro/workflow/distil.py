@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def distil(
     clips: str,
     settings: Sequence[str] = (),
     cores: int | None = None,
+    again: bool = False,
     root: Path = CHECKOUT,
 ) -> Path:
     """Train a student and measure it, doing only what is not there yet; returns the folder of the run.
@@ -29,6 +31,7 @@ def distil(
     Args:
         method: name of a recipe, without the scale's ending.
         clips: "teacher" (its samples), "clean" (clips of the world without defects), or a style of clean clips.
+        again: forget a run that is there, as one must after a change of the method's code.
 
     Raises:
         UserError: no recipe of this method for the scale, and what `plan` and `build` raise.
@@ -40,12 +43,14 @@ def distil(
     variant = {name: (f"recipe={recipe}", f"data.source={clips}")}
     graph = plan(scale, settings, variants=variant, teachers=(teacher,), seeds=(seed,), root=root)
     arm = str(StudentArm(name, seed))
-    if not build(graph, [f"scores/{teacher}/{arm}.csv"], cores):
+    run = graph.layout.run(teacher, name, seed)
+    if again and run.exists():
+        shutil.rmtree(run)
+    if not build(graph, [graph.relative(run / "manifest.json"), f"scores/{teacher}/{arm}.csv"], cores):
         print("nothing to do: everything is up to date")
     scores = read_scores(graph.layout.scores(teacher, arm))
     shown = [column for column in ("endpoint", "correct", "sound", "temporal_flickering") if column in scores]
     means = ", ".join(f"{column} {scores[column].mean():.3f}" for column in shown)
-    run = graph.layout.run(teacher, name, seed)
     print(f"{arm} ({teacher} teacher), {len(scores)} clips: {means}")
     for what, path in {
         "Student": run / "student",
@@ -69,6 +74,9 @@ def recipe_for(method: str, scale: str) -> str:
         if load_recipe(own).method == method:
             return own
         known = [load_recipe(own).method]
+    if method not in known and method in method_recipes():
+        file = f"alice_repro/recipes/{method}{_ending(scale)}.toml"
+        raise UserError(f"{method} has no recipe for scale {scale}: write {file} (there are: {', '.join(known)})")
     if method not in known:
         raise UserError(f"{unknown_name('method', method, known)} (recipes of scale {scale})")
     return method + _ending(scale)

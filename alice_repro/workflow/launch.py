@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,12 +36,13 @@ def launch_training(
     command += ["-m", "alice_repro", "train", "--scale", scale, "--recipe", recipe, "--teacher", teacher]
     command += ["--seed", str(seed), "--samples", str(samples), "--output", str(output)]
     command += [word for setting in settings for word in ("--set", setting)]
-    told = ""
+    told, killed = "", None
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         for line in process.stdout:
             print(line, end="", flush=True)
             told = line.strip() if line.startswith("error: ") else told
+            killed = re.search(r"died with <Signals\.(\w+)", line) or killed
     finally:
         if process.poll() is None and sys.exc_info()[0] is not None:
             process.terminate()
@@ -48,4 +50,9 @@ def launch_training(
     if process.returncode:
         if told:
             raise UserError(told.removeprefix("error: "))
+        if killed:
+            why = ", which is what a machine without memory left sends" if killed[1] == "SIGKILL" else ""
+            raise UserError(
+                f"training was ended by {killed[1]}{why}: the same command goes on from the last checkpoint"
+            )
         raise RuntimeError(f"training ended with exit code {process.returncode}: its own message stands above")

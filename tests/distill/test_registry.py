@@ -47,3 +47,8 @@ def test_a_key_that_the_method_does_not_read_is_refused_with_the_nearest():
         build_method(replace(RECIPE, stages=(first, RECIPE.stages[1])), 5.0)
     with pytest.raises(UserError, match="'score_scale' must be of type float"):
         build_method(load_recipe("rcm", ("score_scale='much'",)), 5.0)
+
+
+def test_a_file_that_lists_no_method_is_named():
+    with pytest.raises(UserError, match=r"alice_repro/distill/joint.py lists no method .* METHODS = "):
+        build_method(load_recipe("rcm", ("method=joint",)), 5.0)

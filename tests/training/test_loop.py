@@ -22,7 +22,9 @@ from alice_repro.manifest import read_manifest, verify_manifest
 from alice_repro.models.loading import load_transformer
 from alice_repro.sampling.few_step import few_step_times
 from alice_repro.sampling.scheduler import FewStepScheduler
+from alice_repro.training import loop
 from alice_repro.training.checkpoint import load_checkpoint, without_prefix
+from alice_repro.training.fingerprint import code_version
 from alice_repro.training.loop import Trainer
 
 _spec = importlib.util.spec_from_file_location("killing", Path(__file__).parent / "killing.py")
@@ -152,6 +154,15 @@ def test_a_killed_run_ends_with_the_same_weights(trainer, whole, tmp_path, owner
     assert not (tmp_path / "manifest.json").exists()
     trainer(tmp_path).run()
     assert_same(tmp_path, whole)
+
+
+def test_a_run_of_two_versions_of_the_code_says_so(trainer, tmp_path, monkeypatch, capsys):
+    run_killed(lambda: trainer(tmp_path).run(), Trainer, "_record", 5)
+    monkeypatch.setattr(loop, "code_version", lambda: "of another day")
+    trainer(tmp_path).run()
+    assert "code has changed since" in "".join(capsys.readouterr())
+    first, second = read_manifest(tmp_path)["extra"]["code"]
+    assert (first, second) == (code_version(), "of another day")
 
 
 def test_killed_twice(trainer, whole, tmp_path):
