@@ -20,7 +20,7 @@ READY := $(VENV)/.ready
 # What the recipes start (notebook kernels, accelerate, snakemake) finds this environment first.
 IN_VENV := PATH="$(CURDIR)/$(BIN):$$PATH"
 REPRODUCE = $(IN_VENV) alice-repro reproduce alice
-OPTIONS = --scale $(SCALE) $(foreach pair,$(SET),--set '$(pair)') $(if $(DEBUG),--debug)
+OPTIONS = --scale $(SCALE) $(foreach pair,$(SET),--set '$(pair)')$(if $(DEBUG), --debug)
 
 # Another environment that is active in the shell must not leak into this one.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH CONDA_PREFIX PYTHONDONTWRITEBYTECODE
@@ -34,6 +34,7 @@ help: ## list the targets
 	@echo "  SEEDS='$(SEEDS)'  TEACHERS='$(TEACHERS)'  ARMS='...'  which runs \`make reference\` and \`make compare-methods\` add"
 	@echo "  METHOD=$(METHOD) TEACHER=$(TEACHER) SEED=$(SEED) CLIPS=$(CLIPS)|clean|night|pastel  what \`make train\` trains"
 	@echo "  RECIPE=$(RECIPE) GPUS=64xH100|8xA100|2xCPU  what \`make plan\` reckons with, and on what machine"
+	@echo "  AGAIN=1  with \`make train\`: from the beginning, whatever is there;  DEBUG=1  show where an error arose"
 	@echo "  PYTHON=/path/to/python3.12  which Python to set up with;  PYTEST_ARGS='...'  options for pytest"
 
 setup: $(READY) ## make the environment in .venv (again only when the lock changes)
@@ -94,7 +95,7 @@ reference: $(READY) ## add training runs to the committed record (SEEDS, TEACHER
 	$(IN_VENV) alice-repro reference --teachers $(TEACHERS) --seeds $(SEEDS) $(OPTIONS)
 
 train: $(READY) ## train one student by a method: METHOD=dfd (a recipe), TEACHER, SEED, CLIPS; AGAIN=1 from the beginning
-	$(IN_VENV) alice-repro distil $(METHOD) --teacher $(TEACHER) --seed $(SEED) --clips $(CLIPS) $(OPTIONS) $(if $(AGAIN),--again)
+	$(IN_VENV) alice-repro distil $(METHOD) --teacher $(TEACHER) --seed $(SEED) --clips $(CLIPS) $(OPTIONS)$(if $(AGAIN), --again)
 
 interpolation: $(READY) ## AVD's frame interpolation: quality with and without, time saved (METHOD, TEACHER, SEED, CLIPS)
 	$(IN_VENV) alice-repro interpolation $(METHOD) --teacher $(TEACHER) --seed $(SEED) --clips $(CLIPS) $(OPTIONS)

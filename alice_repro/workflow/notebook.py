@@ -174,6 +174,8 @@ def _execute(
         stderr_file=sys.stderr,
         execution_timeout=timeout,
         cwd=cwd,
+        # A local kernel's own log (no encryption, interrupted at its end) is of no use to anyone.
+        extra_arguments=["--log-level=CRITICAL"],
     )
 
 

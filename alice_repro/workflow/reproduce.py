@@ -32,7 +32,6 @@ from alice_repro.workflow.targets import TARGETS
 
 SNAKEFILE = Path(__file__).with_name("Snakefile")
 STEP = (sys.executable, "-m", "alice_repro.workflow.step")
-_NOISE = "[IPKernelApp] WARNING | Kernel is running over TCP"  # on this machine alone, as every local kernel
 _PATH_SETTINGS = ("model.source", "prompts.source")
 
 
@@ -215,7 +214,7 @@ def _run(command: list[str], narrator: Narrator, lock: int) -> int:
 
 def _pass_on(stream: IO[str]) -> None:
     for line in stream:
-        if line.strip() and not line.startswith(_NOISE):
+        if line.strip():
             print(f"    {line.rstrip()}", flush=True)
 
 
