@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +191,11 @@ class Recipe:
     def updates(self) -> int:
         """Student updates over all stages."""
         return sum(stage.updates for stage in self.stages)
+
+    def ending_at(self, updates: int) -> Recipe:
+        """The same recipe whose last stage ends after so many updates in all."""
+        last = self.stages[-1]
+        return replace(self, stages=(*self.stages[:-1], replace(last, updates=updates - self.updates + last.updates)))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The training loop of every method: curriculum, two optimisers, average, checkpoints, resume (Accelerate).
 
 A run is a function of its configuration, its data and its seed: all randomness comes from one generator whose state
-is in the checkpoint, so a run that is killed and started again ends with the same weights as one that was not.
+is in the checkpoint, so a run that is killed and started again ends with the same weights as one that was not. So does
+a run that ended and is then given more updates in its last stage.
 
 ``batch`` of a stage is that of all processes together. Each process draws the whole batch from a generator in the same
 state and takes its share, gradients and logged losses are means over processes; so the number of processes changes
@@ -15,6 +16,7 @@ import resource
 import sys
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -74,7 +76,10 @@ class Trainer:
         self.networks = TrainedNetworks(start, self.method, recipe, self.accelerator)
         self.spent_before = 0  # network evaluations of the run before it was resumed
         self.generator = torch.Generator().manual_seed(1_000_003 * seed)
-        self.fingerprint = fingerprint(scale, recipe, teacher, start.parts, seed, samples)
+        self._fingerprint_of = partial(
+            fingerprint, scale, teacher=teacher, parts=start.parts, seed=seed, samples=samples
+        )
+        self.fingerprint = self._fingerprint_of(recipe)
         self.code = [code_version()]  # those of a run that was resumed under other code, the first one first
         self.done = Done(student=0, critic=0)
         self.gamma = power_exponent(recipe.ema_value) if recipe.ema == "power" else None
@@ -225,8 +230,8 @@ class Trainer:
     def _keep(self) -> None:
         """Write the checkpoint and the snapshots that are due."""
         total, now = self.recipe.updates, self.done.student
-        if now in {round(share * total) for share in self.recipe.snapshots}:
-            self.networks.save_average(self.folder.snapshots / f"update_{now:06d}", self.sampler)
+        if now in self._snapshots():
+            self.networks.save_average(self.folder.snapshot(now), self.sampler)
         if now % self.recipe.checkpoint_every == 0 or now == total:
             tensors = self.networks.tensors()
             if self.accelerator.is_main_process:
@@ -245,7 +250,7 @@ class Trainer:
     def _resume(self) -> None:
         path = self.folder.checkpoint
         tensors, counters = load_checkpoint(path) if path.exists() else ({}, {})
-        if counters and counters["configuration"] != self.fingerprint:
+        if counters and not (counters["configuration"] == self.fingerprint or self._ended_earlier(counters)):
             log(f"{path} belongs to another configuration or other data: training starts again from the teacher")
             counters = {}
         self.accelerator.wait_for_everyone()  # every process has read the checkpoint before one deletes it
@@ -262,6 +267,21 @@ class Trainer:
         self.code = list(dict.fromkeys([*before, *self.code]))
         changed = " (the package's code has changed since: the run will be of both)" if before != self.code else ""
         log(f"continuing from update {self.done.student} of {self.recipe.updates}{changed}")
+
+    def _ended_earlier(self, counters: dict) -> bool:
+        """Whether a checkpoint is the end of the same training with fewer updates in its last stage.
+
+        Nothing in an update depends on how many are still to come, so it is as if it had never ended, as long as the
+        snapshots that are wanted of it were taken.
+        """
+        done = counters["student"]
+        if not self.recipe.updates - self.recipe.stages[-1].updates < done < self.recipe.updates:
+            return False
+        taken = all(self.folder.snapshot(at).exists() for at in self._snapshots() if at <= done)
+        return taken and counters["configuration"] == self._fingerprint_of(self.recipe.ending_at(done))
+
+    def _snapshots(self) -> set[int]:
+        return {round(share * self.recipe.updates) for share in self.recipe.snapshots}
 
     def _record(self, row: dict[str, float]) -> None:
         self.folder.append(row, written=row["update"] % self.recipe.log_every == 0 or row["update"] == 1)

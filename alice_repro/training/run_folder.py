@@ -19,6 +19,10 @@ class RunFolder:
         self.snapshots, self.student = path / "snapshots", path / "student"
         self._trimmed = False
 
+    def snapshot(self, update: int) -> Path:
+        """The student after so many updates."""
+        return self.snapshots / f"update_{update:06d}"
+
     def discard(self) -> None:
         """Delete what another run left here, lest its student or snapshots be taken for this one's."""
         for folder in (self.student, self.snapshots):

@@ -156,6 +156,26 @@ def test_a_killed_run_ends_with_the_same_weights(trainer, whole, tmp_path, owner
     assert_same(tmp_path, whole)
 
 
+def test_a_run_that_ended_goes_on_when_its_last_stage_is_given_more_updates(trainer, tmp_path, capsys):
+    recipe = replace(RECIPE, snapshots=(0.75,))  # after 4 updates of 5, and of 6
+    trainer(tmp_path / "extended", recipe.ending_at(5)).run()
+    trainer(tmp_path / "extended", recipe).run()
+    assert "continuing from update 5 of 6" in "".join(capsys.readouterr())
+    trainer(tmp_path / "whole", recipe).run()
+    assert_same(tmp_path / "extended", tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    "shorter", [RECIPE.ending_at(5), RECIPE.ending_at(6), replace(RECIPE.ending_at(5), ema_value=0.2)]
+)
+def test_it_does_not_where_a_snapshot_was_not_taken_or_more_is_new(trainer, tmp_path, capsys, shorter):
+    """Of 5 updates snapshots were taken after 2 and 4, and not after 3; of 6 none after 5."""
+    trainer(tmp_path, shorter).run()
+    trainer(tmp_path, RECIPE if shorter.updates == 5 else replace(RECIPE, snapshots=(0.5, 0.9))).run()
+    assert "another configuration" in "".join(capsys.readouterr())
+    assert [row["update"] for row in rows(tmp_path)] == [1, 2, 3, 4, 5, 6]
+
+
 def test_a_run_of_two_versions_of_the_code_says_so(trainer, tmp_path, monkeypatch, capsys):
     run_killed(lambda: trainer(tmp_path).run(), Trainer, "_record", 5)
     monkeypatch.setattr(loop, "code_version", lambda: "of another day")
