@@ -263,6 +263,10 @@ class Trainer:
         self.generator.set_state(without_prefix("generator", tensors)["0"])
         self.done = Done(int(counters["student"]), int(counters["critic"]))
         self.spent_before = int(counters["evaluations"])
+        if (
+            counters["configuration"] != self.fingerprint
+        ):  # it ended here: now part of the longer run, a snapshot or not
+            self._keep()
         before = counters.get("code", self.code)
         self.code = list(dict.fromkeys([*before, *self.code]))
         changed = " (the package's code has changed since: the run will be of both)" if before != self.code else ""
@@ -277,7 +281,7 @@ class Trainer:
         done = counters["student"]
         if not self.recipe.updates - self.recipe.stages[-1].updates < done < self.recipe.updates:
             return False
-        taken = all(self.folder.snapshot(at).exists() for at in self._snapshots() if at <= done)
+        taken = all(self.folder.snapshot(at).exists() for at in self._snapshots() if at < done)
         return taken and counters["configuration"] == self._fingerprint_of(self.recipe.ending_at(done))
 
     def _snapshots(self) -> set[int]:
