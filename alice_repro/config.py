@@ -192,6 +192,11 @@ class Recipe:
         """Student updates over all stages."""
         return sum(stage.updates for stage in self.stages)
 
+    @property
+    def snapshot_updates(self) -> list[int]:
+        """The updates after which training keeps a snapshot of the student."""
+        return sorted({round(share * self.updates) for share in self.snapshots})
+
     def ending_at(self, updates: int) -> Recipe:
         """The same recipe whose last stage ends after so many updates in all."""
         last = self.stages[-1]

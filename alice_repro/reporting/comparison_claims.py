@@ -66,10 +66,10 @@ class _Lacking:
 
 def _told(lacking: dict[str, _Lacking]) -> str:
     """In words, teacher by teacher; once if it is the same of both."""
-    texts = {teacher: str(one) for teacher, one in lacking.items()}
-    if len(set(texts.values())) == 1:
-        return next(iter(texts.values())) and f"both teachers: {next(iter(texts.values()))}"
-    return ". ".join(f"{teacher} teacher: {text}" for teacher, text in texts.items() if text)
+    texts = {f"{teacher} teacher": str(one) for teacher, one in lacking.items()}
+    if len(same := set(texts.values())) == 1:
+        texts = {"both teachers": same.pop()}
+    return ". ".join(f"{whose}: {text}" for whose, text in texts.items() if text)
 
 
 def judge_claims(methods: Methods) -> list[Judged]:
@@ -106,7 +106,7 @@ def _judge(methods: Methods, arms: ClaimInArms) -> Judged:
             if verdict is Verdict.LAB_CONTRADICTS and not arms.equal:
                 verdict = _unless_perfect(methods, teacher, worse, estimate, endpoint, lacking[teacher])
             if endpoint.measure == SEED_VARIANCE and verdict is Verdict.LAB_SUPPORTS:
-                verdict = _unless_worthless(methods, teacher, arms.better, worse, verdict, lacking[teacher])
+                verdict = _unless_worthless(methods, teacher, arms.better, worse, lacking[teacher])
             results[teacher] = estimate, verdict
         verdicts.append(_both(results, methods, arms.equal))
     return Judged(arms.claim, claim, arms, endpoint, _all(verdicts), estimates, _told(lacking))
@@ -161,13 +161,11 @@ def _unless_perfect(
     return Verdict.LAB_INCONCLUSIVE
 
 
-def _unless_worthless(
-    methods: Methods, teacher: str, better: str, worse: str, verdict: Verdict, lacking: _Lacking
-) -> Verdict:
+def _unless_worthless(methods: Methods, teacher: str, better: str, worse: str, lacking: _Lacking) -> Verdict:
     """No credit for less luck to an arm that is simply wrong: its endpoint may be lower by the margin."""
     loss = methods.mean(teacher, worse, ENDPOINT) - methods.mean(teacher, better, ENDPOINT)
     if loss <= methods.margin:
-        return verdict
+        return Verdict.LAB_SUPPORTS
     lacking.other.append(f"{better} varies less, but its endpoint is {loss:.1f} points lower")
     return Verdict.LAB_INCONCLUSIVE
 

@@ -230,7 +230,7 @@ class Trainer:
     def _keep(self) -> None:
         """Write the checkpoint and the snapshots that are due."""
         total, now = self.recipe.updates, self.done.student
-        if now in self._snapshots():
+        if now in self.recipe.snapshot_updates:
             self.networks.save_average(self.folder.snapshot(now), self.sampler)
         if now % self.recipe.checkpoint_every == 0 or now == total:
             tensors = self.networks.tensors()
@@ -281,11 +281,8 @@ class Trainer:
         done = counters["student"]
         if not self.recipe.updates - self.recipe.stages[-1].updates < done < self.recipe.updates:
             return False
-        taken = all(self.folder.snapshot(at).exists() for at in self._snapshots() if at < done)
+        taken = all(self.folder.snapshot(at).exists() for at in self.recipe.snapshot_updates if at < done)
         return taken and counters["configuration"] == self._fingerprint_of(self.recipe.ending_at(done))
-
-    def _snapshots(self) -> set[int]:
-        return {round(share * self.recipe.updates) for share in self.recipe.snapshots}
 
     def _record(self, row: dict[str, float]) -> None:
         self.folder.append(row, written=row["update"] % self.recipe.log_every == 0 or row["update"] == 1)

@@ -41,18 +41,13 @@ def parse_arm(arm: str) -> StudentArm | None:
     return StudentArm(match["recipe"], int(match["seed"]), None if update is None else int(update))
 
 
-def snapshot_updates(recipe: Recipe) -> list[int]:
-    """The updates after which training keeps a snapshot of the student."""
-    return sorted({round(share * recipe.updates) for share in recipe.snapshots})
-
-
 def students_of(name: str, recipe: Recipe, seed: int) -> dict[str, int]:
     """A run's student at its end and at its snapshots -> the updates that it has had.
 
     Args:
         name: of the recipe, or of a variant of it.
     """
-    ends = {None: recipe.updates} | {at: at for at in snapshot_updates(recipe)}
+    ends = {None: recipe.updates} | {at: at for at in recipe.snapshot_updates}
     return {str(StudentArm(name, seed, at)): updates for at, updates in ends.items()}
 
 
