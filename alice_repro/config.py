@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from alice_repro.errors import unknown_name
 from alice_repro.files import read_toml
-from alice_repro.strict import from_mapping, override, rest
+from alice_repro.strict import (
+    Decay,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Share,
+    from_mapping,
+    override,
+    rest,
+)
 
 PACKAGE = Path(__file__).parent
 CHECKOUT = PACKAGE.parent
@@ -33,12 +43,12 @@ class ModelConfig:
     """
 
     source: str
-    download_gb: float
-    text_length: int
-    height: int
-    width: int
-    frames: int
-    fps: int
+    download_gb: NonNegativeFloat
+    text_length: PositiveInt
+    height: PositiveInt
+    width: PositiveInt
+    frames: PositiveInt
+    fps: PositiveInt
 
 
 @dataclass(frozen=True)
@@ -50,11 +60,11 @@ class TeacherConfig:
     """
 
     guidance: float | tuple[float, ...]
-    steps: int
-    shift: float
+    steps: PositiveInt
+    shift: PositiveFloat
     negative_prompt: str
-    exact_clips: int
-    exact_width: float
+    exact_clips: NonNegativeInt
+    exact_width: PositiveFloat
     exact_guidance: float
 
 
@@ -63,9 +73,9 @@ class PromptConfig:
     """Which captions: "world" (the lab's grammar) or a text file with one prompt a line."""
 
     source: str
-    train: int
-    evaluate: int
-    seeds: int
+    train: PositiveInt
+    evaluate: PositiveInt
+    seeds: PositiveInt
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,7 @@ class DataConfig:
     """
 
     source: str
-    samples_per_caption: int
+    samples_per_caption: PositiveInt
     seed: int
 
 
@@ -88,9 +98,9 @@ class DataConfig:
 class SamplingConfig:
     """How the student is sampled: steps, the shift of its time grid, clips a batch."""
 
-    student_steps: int
-    student_shift: float
-    batch: int
+    student_steps: PositiveInt
+    student_shift: PositiveFloat
+    batch: PositiveInt
     seed: int
 
 
@@ -107,10 +117,10 @@ class ProtocolConfig:
     """
 
     teachers: tuple[str, ...]
-    margin: float
-    runs: int
-    bootstrap: int
-    best_of: int
+    margin: NonNegativeFloat
+    runs: PositiveInt
+    bootstrap: PositiveInt
+    best_of: PositiveInt
 
 
 @dataclass(frozen=True)
@@ -152,13 +162,13 @@ class Stage:
     """
 
     name: str
-    updates: int
-    target_steps: int
-    batch: int
-    learning_rate: float
-    critic_learning_rate: float
-    critic_updates: int
-    warmup: int
+    updates: NonNegativeInt
+    target_steps: PositiveInt
+    batch: PositiveInt
+    learning_rate: NonNegativeFloat
+    critic_learning_rate: NonNegativeFloat
+    critic_updates: NonNegativeInt
+    warmup: NonNegativeInt
     options: dict[str, Any] = rest()
 
 
@@ -175,15 +185,15 @@ class Recipe:
 
     name: str
     method: str
-    betas: tuple[float, ...]
-    weight_decay: float
-    gradient_clip: float
-    ema: str
-    ema_value: float
-    precision: str
-    checkpoint_every: int
-    log_every: int
-    snapshots: tuple[float, ...]
+    betas: tuple[Decay, Decay]
+    weight_decay: NonNegativeFloat
+    gradient_clip: NonNegativeFloat
+    ema: Literal["power", "constant"]
+    ema_value: Decay
+    precision: Literal["no", "bf16"]
+    checkpoint_every: PositiveInt
+    log_every: PositiveInt
+    snapshots: tuple[Share, ...]
     stages: tuple[Stage, ...]
     options: dict[str, Any] = rest()
 
@@ -251,19 +261,19 @@ class LabExpertsRecipe:
         judged_batches: batches of them for each range.
     """
 
-    boundary: float
-    held_out_clips: int
-    judged_batches: int
-    updates: int
-    batch: int
-    learning_rate: float
-    warmup: int
-    decay_share: float
+    boundary: Share
+    held_out_clips: PositiveInt
+    judged_batches: PositiveInt
+    updates: NonNegativeInt
+    batch: PositiveInt
+    learning_rate: NonNegativeFloat
+    warmup: NonNegativeInt
+    decay_share: Share
     ema_std: float
     seed: int
     compile: bool
-    checkpoint_every: int
-    log_every: int
+    checkpoint_every: PositiveInt
+    log_every: PositiveInt
 
 
 @dataclass(frozen=True)
@@ -274,38 +284,38 @@ class LabTeacherRecipe:
     shapes: tuple[str, ...]
     colours: tuple[str, ...]
     motions: tuple[str, ...]
-    clips_per_caption: int
+    clips_per_caption: PositiveInt
     world_seed: int
     # Codec
-    channels: int
-    whitening: float
-    codec_clips: int
+    channels: PositiveInt
+    whitening: NonNegativeFloat
+    codec_clips: PositiveInt
     # Text encoder and transformer
-    text_width: int
-    text_layers: int
-    text_heads: int
-    text_length: int
-    width: int
-    layers: int
-    heads: int
-    ffn_dim: int
-    freq_dim: int
-    max_time_rate: float
+    text_width: PositiveInt
+    text_layers: PositiveInt
+    text_heads: PositiveInt
+    text_length: PositiveInt
+    width: PositiveInt
+    layers: PositiveInt
+    heads: PositiveInt
+    ffn_dim: PositiveInt
+    freq_dim: PositiveInt
+    max_time_rate: PositiveFloat
     # Optimisation
-    updates: int
-    batch: int
-    learning_rate: float
-    warmup: int
-    decay_share: float
-    weight_decay: float
-    caption_dropout: float
-    time_shift: float
+    updates: NonNegativeInt
+    batch: PositiveInt
+    learning_rate: NonNegativeFloat
+    warmup: NonNegativeInt
+    decay_share: Share
+    weight_decay: NonNegativeFloat
+    caption_dropout: Share
+    time_shift: PositiveFloat
     ema_std: float
-    sampling_shift: float
+    sampling_shift: PositiveFloat
     seed: int
     compile: bool
-    checkpoint_every: int
-    log_every: int
+    checkpoint_every: PositiveInt
+    log_every: PositiveInt
 
 
 @dataclass(frozen=True)
@@ -318,16 +328,16 @@ class InterpolatorRecipe:
         held_out: share of the captions whose clips measure the error.
     """
 
-    widths: tuple[int, ...]
-    updates: int
-    batch: int
-    learning_rate: float
-    final_rate: float
-    betas: tuple[float, ...]
-    weight_decay: float
-    held_out: float
+    widths: tuple[PositiveInt, ...]
+    updates: NonNegativeInt
+    batch: PositiveInt
+    learning_rate: NonNegativeFloat
+    final_rate: Share
+    betas: tuple[Decay, Decay]
+    weight_decay: NonNegativeFloat
+    held_out: Share
     seed: int
-    log_every: int
+    log_every: PositiveInt
 
 
 def preset_path(kind: str, name: str) -> Path:

@@ -1,4 +1,7 @@
-"""Dataclasses filled strictly from mappings, and dotted settings on top: the machinery of `alice_repro.config`."""
+"""Dataclasses filled strictly from mappings, and dotted settings on top: the machinery of `alice_repro.config`.
+
+Beside plain types a field may be one of a few words, `Literal["power", "constant"]`, or a number within limits.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,27 @@ import dataclasses
 import tomllib
 import types
 import typing
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 from alice_repro.errors import UserError, unknown_name
+
+
+@dataclasses.dataclass(frozen=True)
+class Limit:
+    """What a number must be beside its type, in ``Annotated``; ``words`` say it."""
+
+    words: str
+    holds: Callable[[float], bool]
+
+
+_POSITIVE, _NOT_NEGATIVE = Limit("above 0", lambda x: x > 0), Limit("0 or more", lambda x: x >= 0)
+PositiveInt = Annotated[int, Limit("1 or more", lambda x: x >= 1)]
+NonNegativeInt = Annotated[int, _NOT_NEGATIVE]
+PositiveFloat = Annotated[float, _POSITIVE]
+NonNegativeFloat = Annotated[float, _NOT_NEGATIVE]
+Share = Annotated[float, Limit("from 0 to 1", lambda x: 0 <= x <= 1)]
+Decay = Annotated[float, Limit("from 0 to below 1", lambda x: 0 <= x < 1)]
 
 
 def rest() -> Any:
@@ -17,7 +38,7 @@ def rest() -> Any:
 
 
 def from_mapping(cls: type, values: dict[str, Any], source: str, path: str = "") -> Any:
-    """Fill a dataclass from a mapping, strictly: no unknown key, no missing key, no wrong type.
+    """Fill a dataclass from a mapping, strictly: no unknown key, no missing key, no wrong type, nothing out of limits.
 
     Keys that the dataclass does not know go to its field for the rest, if it has one.
 
@@ -27,7 +48,7 @@ def from_mapping(cls: type, values: dict[str, Any], source: str, path: str = "")
     Raises:
         UserError: naming the key, the source, and the nearest valid name.
     """
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
     fields = {f.name: f for f in dataclasses.fields(cls)}
     remainder = _rest_of(cls)
     fields.pop(remainder, None)
@@ -53,9 +74,19 @@ def _convert(hint: Any, value: Any, source: str, key: str) -> Any:
         lists = [kind for kind in arguments if typing.get_origin(kind) is tuple]
         chosen = lists[0] if lists and isinstance(value, list | tuple) else arguments[0]
         return None if value is None else _convert(chosen, value, source, key)
+    if origin is Annotated:
+        number, limit = _convert(arguments[0], value, source, key), arguments[1]
+        if not limit.holds(number):
+            raise UserError(f"{source}: {key!r} must be {limit.words}, not {value!r}")
+        return number
+    if origin is Literal:
+        if value not in arguments:
+            raise UserError(f"{source}: {unknown_name(key, str(value), arguments)}")
+        return value
     if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise UserError(f"{source}: {key!r} must be a list")
+        exactly = None if arguments[-1] is Ellipsis else len(arguments)
+        if not isinstance(value, list | tuple) or (exactly and len(value) != exactly):
+            raise UserError(f"{source}: {key!r} must be a list" + (f" of {exactly}" if exactly else ""))
         return tuple(_convert(arguments[0], item, source, f"{key}[{i}]") for i, item in enumerate(value))
     if origin is dict:
         if not isinstance(value, dict):

@@ -98,9 +98,9 @@ def test_unknown_missing_or_mistyped_keys_are_named_with_their_source(change, me
 
 
 def test_a_whole_number_is_taken_for_a_real_one_and_a_list_for_a_tuple():
-    values = as_settings(load_recipe("rcm_smoke")) | {"weight_decay": 2, "betas": [0, 1]}
+    values = as_settings(load_recipe("rcm_smoke")) | {"weight_decay": 2, "betas": [0, 0.5]}
     recipe = from_mapping(Recipe, values, "mine.toml")
-    assert type(recipe.weight_decay) is float and recipe.betas == (0.0, 1.0)
+    assert type(recipe.weight_decay) is float and recipe.betas == (0.0, 0.5)
     assert isinstance(recipe.stages[0], Stage)
 
 
@@ -110,6 +110,8 @@ def test_a_whole_number_is_taken_for_a_real_one_and_a_list_for_a_tuple():
         ({"stages": {"name": "one"}}, "'stages' must be a list"),
         ({"stages": ["one"]}, r"'stages\[0\]' must be a table"),
         ({"snapshots": ["half"]}, r"'snapshots\[0\]' must be of type float"),
+        ({"snapshots": [0.5, 1.5]}, r"'snapshots\[1\]' must be from 0 to 1, not 1\.5"),
+        ({"betas": [0.9]}, "'betas' must be a list of 2"),
     ],
 )
 def test_nested_values_are_named_by_their_place(change, message):
@@ -131,6 +133,13 @@ def test_nested_values_are_named_by_their_place(change, message):
         (lambda: load_scale("smoke", ("teacher.steps=many",)), "'teacher.steps' must be of type int, not 'many'"),
         (lambda: load_recipe("rcm_smoke", ("stages.2.updates=1",)), "did you mean 'stages"),
         (lambda: load_recipe("rcm_smoke", ("stages.first.updates=1",)), "unknown key 'stages.first.updates'"),
+        (lambda: load_scale("smoke", ("teacher.steps=0",)), "'teacher.steps' must be 1 or more, not 0"),
+        (lambda: load_scale("smoke", ("teacher.shift=nan",)), "'teacher.shift' must be above 0, not nan"),
+        (lambda: load_recipe("rcm_smoke", ("stages.0.updates=-1",)), "updates' must be 0 or more, not -1"),
+        (lambda: load_recipe("rcm_smoke", ("betas=[0.9,1.0]",)), r"'betas\[1\]' must be from 0 to below 1, not 1\.0"),
+        (lambda: load_recipe("rcm_smoke", ("ema=powr",)), "unknown ema 'powr': did you mean 'power'"),
+        (lambda: load_recipe("rcm_smoke", ("ema=1",)), "unknown ema '1': valid are constant, power"),
+        (lambda: load_recipe("rcm_smoke", ("precision=fp16",)), "unknown precision 'fp16': .*bf16, no"),
         (lambda: load_lab_teacher_recipe(("updatez=1",)), "did you mean 'updates'"),
         (lambda: load_lab_experts_recipe(("boundry=0.9",)), "did you mean 'boundary'"),
     ],

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 
@@ -30,10 +31,9 @@ from alice_repro.distill.dmd2 import DMD2, DMD2Options
 from alice_repro.distill.joint import SampleLoss
 from alice_repro.distill.method import Batch, Networks, Progress, Term
 from alice_repro.distill.student_input import draw_step_times
-from alice_repro.errors import UserError, unknown_name
+from alice_repro.errors import UserError
 from alice_repro.flow.schedule import add_noise, velocity
 
-FORMS = ("paper", "release")
 EPSILON = 1e-6
 
 
@@ -66,7 +66,7 @@ class AVDOptions(DMD2Options):
         temporal_cutoff: the temporal loss counts while it is at least this.
     """
 
-    form: str
+    form: Literal["paper", "release"]
     adaptive: bool
     regression_weight: float
     temporal_weight: float
@@ -82,8 +82,6 @@ class AVD(DMD2):
 
     def __init__(self, recipe: Recipe, student_shift: float) -> None:
         super().__init__(recipe, student_shift)
-        if self.options.form not in FORMS:
-            raise unknown_name("form", self.options.form, FORMS)
         steps = recipe.stages[0].target_steps
         if any(stage.target_steps != steps for stage in recipe.stages):
             raise UserError(

@@ -18,17 +18,16 @@ both kinds of update.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
-from alice_repro.config import Recipe, Stage
+from alice_repro.config import Stage
 from alice_repro.distill.dmd import dmd_gradient
 from alice_repro.distill.dmd2 import DMD2, DMD2Options, ScoreWeight
 from alice_repro.distill.method import Batch, Networks
-from alice_repro.errors import UserError, unknown_name
 from alice_repro.flow.schedule import add_noise, x0_from_velocity
-
-FORMS = ("x0", "score")
+from alice_repro.strict import Share
 
 
 def dfd_gradient(
@@ -42,28 +41,20 @@ def dfd_gradient(
 class DFDOptions(DMD2Options):
     """``form``: the reading of Eq. 8, "x0" or "score"."""
 
-    form: str
+    form: Literal["x0", "score"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DFDWeights(ScoreWeight):
     """``data_forcing``: p of Eq. 10, the share of a stage's updates whose teacher sees data."""
 
-    data_forcing: float
+    data_forcing: Share
 
 
 class DFD(DMD2):
     """Method ``dfd``. ``validity`` is mean (x - G)^2 (Eq. 7), logged at every update of either kind."""
 
     Options, StageOptions = DFDOptions, DFDWeights
-
-    def __init__(self, recipe: Recipe, student_shift: float) -> None:
-        super().__init__(recipe, student_shift)
-        if self.options.form not in FORMS:
-            raise unknown_name("form", self.options.form, FORMS)
-        for stage in recipe.stages:
-            if not 0 <= self.of(stage).data_forcing <= 1:
-                raise UserError(f"recipe {recipe.name}, stage {stage.name}: data_forcing is a probability, in 0 to 1")
 
     def gradient(
         self, networks: Networks, batch: Batch, stage: Stage, sample: torch.Tensor, eps: torch.Tensor, t: torch.Tensor

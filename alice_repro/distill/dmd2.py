@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 
@@ -26,13 +27,9 @@ from alice_repro.distill.broken import zero_broken_clips
 from alice_repro.distill.dmd import dmd_gradient, draw_score_time
 from alice_repro.distill.joint import SampleLoss, joint_loss
 from alice_repro.distill.method import Batch, Method, Networks, Progress, Term
-from alice_repro.distill.student_input import check_student_input, student_sample
-from alice_repro.errors import unknown_name
+from alice_repro.distill.student_input import StudentInput, student_sample
 from alice_repro.flow.schedule import add_noise, velocity, x0_from_velocity
 from alice_repro.flow.trigflow import VelocityFunction
-
-FAKE_PREDICTIONS = ("x0", "velocity")
-GAN_FEATURES = ("none", "teacher", "fake")
 
 
 def vsd_loss(sample: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
@@ -66,9 +63,9 @@ class ScoreOptions:
         gan_weight: of the student's adversarial loss (FastGen 0.03).
     """
 
-    fake_prediction: str
+    fake_prediction: Literal["x0", "velocity"]
     score_shift: float
-    gan_features: str
+    gan_features: Literal["none", "teacher", "fake"]
     gan_weight: float
 
 
@@ -76,7 +73,7 @@ class ScoreOptions:
 class DMD2Options(ScoreOptions):
     """``student_input``: "rollout" (backward simulation) or "noised" (a noised stored clip, FastGen's default)."""
 
-    student_input: str
+    student_input: StudentInput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,12 +91,8 @@ class ScoreOfSamples(Method):
 
     def __init__(self, recipe: Recipe, student_shift: float) -> None:
         super().__init__(recipe, student_shift)
-        options = self.options
-        if options.fake_prediction not in FAKE_PREDICTIONS:
-            raise unknown_name("fake_prediction", options.fake_prediction, FAKE_PREDICTIONS)
-        if options.gan_features not in GAN_FEATURES:
-            raise unknown_name("gan_features", options.gan_features, GAN_FEATURES)
-        self.discriminator_features = None if options.gan_features == "none" else options.gan_features
+        features = self.options.gan_features
+        self.discriminator_features = None if features == "none" else features
 
     def terms(self, networks: Networks, batch: Batch, stage: Stage, done: Progress) -> dict[str, tuple[float, Term]]:
         return {"sample": (1.0, partial(self._of_sample, networks, batch, stage))}
@@ -160,10 +153,6 @@ class DMD2(ScoreOfSamples):
     """Method ``dmd2``."""
 
     Options = DMD2Options
-
-    def __init__(self, recipe: Recipe, student_shift: float) -> None:
-        super().__init__(recipe, student_shift)
-        check_student_input(self.options.student_input)
 
     def sample(self, networks: Networks, batch: Batch, stage: Stage) -> torch.Tensor:
         return student_sample(networks, batch, stage.target_steps, self.student_shift, self.options.student_input)

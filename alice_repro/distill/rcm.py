@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 
@@ -16,19 +17,16 @@ from alice_repro.config import Recipe, Stage
 from alice_repro.distill.dmd import dmd_gradient, dmd_loss, draw_score_time, fake_score_loss, roll_out
 from alice_repro.distill.method import Batch, Method, Networks, Progress, Term
 from alice_repro.distill.scm import alice_scm_loss, scm_loss
-from alice_repro.errors import unknown_name
 from alice_repro.flow.schedule import add_noise, x0_from_velocity
 from alice_repro.flow.trigflow import draw_lognormal_time
 from alice_repro.sampling.few_step import few_step_times
-
-FORMS = ("rcm", "alice")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FormOptions:
     """``form``: "rcm" (the released code's losses) or "alice" (Alice Eqs. 3 and 6 as printed)."""
 
-    form: str
+    form: Literal["rcm", "alice"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,14 +86,7 @@ class RCMWeights(ConsistencyWeight, ScoreWeight):
     """Both weights; a stage whose ``score`` is 0 is Alice's Stage 1."""
 
 
-class _InEitherForm(Method):
-    def __init__(self, recipe: Recipe, student_shift: float) -> None:
-        super().__init__(recipe, student_shift)
-        if self.options.form not in FORMS:
-            raise unknown_name("form", self.options.form, FORMS)
-
-
-class Consistency(_InEitherForm):
+class Consistency(Method):
     """Method ``scm``: the consistency term alone."""
 
     Options, StageOptions = ConsistencyOptions, ConsistencyWeight
@@ -118,7 +109,7 @@ class Consistency(_InEitherForm):
         return scm_loss(student, teacher, batch.x0, eps, s, ramp, options.norm_constant)
 
 
-class DistributionMatching(_InEitherForm):
+class DistributionMatching(Method):
     """Method ``dmd``: the score term alone, with backward simulation over the student's own steps."""
 
     Options, StageOptions = ScoreOptions, ScoreWeight

@@ -12,10 +12,10 @@ from functools import partial
 
 import torch
 
-from alice_repro.config import Recipe, Stage
+from alice_repro.config import Stage
 from alice_repro.distill.broken import zero_broken_clips
 from alice_repro.distill.method import Batch, Method, Networks, Progress, Term
-from alice_repro.distill.student_input import check_student_input, student_sample
+from alice_repro.distill.student_input import StudentInput, student_sample
 
 
 def regression_loss(sample: torch.Tensor, x0: torch.Tensor) -> torch.Tensor:
@@ -28,7 +28,7 @@ def regression_loss(sample: torch.Tensor, x0: torch.Tensor) -> torch.Tensor:
 class RegressionOptions:
     """``student_input``: "noised" (a noised stored clip) or "rollout" (the student's own steps from noise)."""
 
-    student_input: str
+    student_input: StudentInput
 
 
 class Regression(Method):
@@ -38,10 +38,6 @@ class Regression(Method):
     """
 
     Options = RegressionOptions
-
-    def __init__(self, recipe: Recipe, student_shift: float) -> None:
-        super().__init__(recipe, student_shift)
-        check_student_input(self.options.student_input)
 
     def terms(self, networks: Networks, batch: Batch, stage: Stage, done: Progress) -> dict[str, tuple[float, Term]]:
         return {"regression": (1.0, partial(self._regression, networks, batch, stage))}

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 
 from alice_repro.distill.dmd import roll_out
 from alice_repro.distill.method import Batch, Networks
-from alice_repro.errors import unknown_name
 from alice_repro.flow.schedule import add_noise, x0_from_velocity
 from alice_repro.sampling.few_step import few_step_times
 
-STUDENT_INPUTS = ("rollout", "noised")
-
-
-def check_student_input(name: str) -> None:
-    """Raise a UserError, with the nearest name, if there is no such input."""
-    if name not in STUDENT_INPUTS:
-        raise unknown_name("student_input", name, STUDENT_INPUTS)
+StudentInput = Literal["rollout", "noised"]
 
 
 def draw_step_times(batch: Batch, steps: int, shift: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -25,7 +20,9 @@ def draw_step_times(batch: Batch, steps: int, shift: float) -> tuple[torch.Tenso
     return index, few_step_times(steps, shift).float()[index].to(batch.x0.device)
 
 
-def student_sample(networks: Networks, batch: Batch, steps: int, shift: float, student_input: str) -> torch.Tensor:
+def student_sample(
+    networks: Networks, batch: Batch, steps: int, shift: float, student_input: StudentInput
+) -> torch.Tensor:
     """G, the student's x0 at one of its own times; gradient through that one evaluation.
 
     "rollout" is backward simulation (DMD2, Self-Forcing): the student's sampler from pure noise up to a step drawn

@@ -84,11 +84,11 @@ def training_curves(methods: Methods, teacher: str) -> Figure:
 
 def _rows(methods: Methods) -> list[list[str]]:
     """The first arm of each recipe, then all arms of each recipe that has several, as far as there are runs."""
-    there = [arm for arm in methods.comparison.arms if any(methods.has(teacher, arm) for teacher in methods.teachers)]
     recipes: dict[str, list[str]] = {}
-    for arm in there:
-        recipe = next(each for each in methods.comparison.arms[arm] if each.startswith("recipe="))
-        recipes.setdefault(recipe, []).append(arm)
+    for arm in methods.comparison.arms:
+        entry = next((methods.of(teacher, arm)[0] for teacher in methods.teachers if methods.has(teacher, arm)), None)
+        if entry:
+            recipes.setdefault(entry["config"]["recipe"]["name"], []).append(arm)
     return [[arms[0] for arms in recipes.values()], *(arms for arms in recipes.values() if len(arms) > 1)]
 
 

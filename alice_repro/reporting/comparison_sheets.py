@@ -31,7 +31,7 @@ def equal_updates(methods: Methods) -> Sheet:
             to_teacher = _beside_untouched(methods, teacher, arm, entries[0]) if entries else None
             to_baseline, to_floor = (
                 methods.difference(teacher, arm, other) if entries and arm != other else None
-                for other in (baseline, _floor(methods, arm) if entries else "")
+                for other in (baseline, _floor(methods, entries[0]) if entries else "")
             )
             gate = methods.gate(teacher, arm) if entries else None
             row = {"teacher": teacher, "arm": arm, "runs": str(len(entries)) if entries else ""}
@@ -243,10 +243,9 @@ def _clips_cost(scale: Scale, teacher: str) -> int:
     return prod(scale.training_clips(teacher)) * scale.teacher.steps * (1 if guidance == 1.0 else 2)
 
 
-def _floor(methods: Methods, arm: str) -> str:
-    """The arm of plain regression to the clips that an arm reads; "" where there is none."""
-    settings = dict(setting.split("=", 1) for setting in methods.comparison.arms[arm])
-    source = settings.get("data.source", "teacher")
+def _floor(methods: Methods, entry: dict[str, Any]) -> str:
+    """The arm of plain regression to the clips that a run read; "" where there is none."""
+    source = entry["config"]["scale"]["data"]["source"]
     name = methods.comparison.floor if source == "teacher" else f"{methods.comparison.floor}-{source}"
     return name if name in methods.comparison.arms else ""
 

@@ -152,7 +152,7 @@ class Trainer:
         self._average()
         if self.networks.critic:
             for _ in range(stage.critic_updates):
-                row["critic_loss"] = self._critic_step(stage, stage.critic_learning_rate * ramp)
+                row |= self._critic_step(stage, stage.critic_learning_rate * ramp)
                 self.done = Done(self.done.student, self.done.critic + 1)
         row["evaluations"] = self.evaluations
         row["seconds"] = time.perf_counter() - began
@@ -171,7 +171,7 @@ class Trainer:
             self._check_finite(logged[f"{name}_loss"], "loss", name, batch)
             self.accelerator.backward(weight * loss)
             # Each term's own gradient norm: what a weight such as lambda means can be seen from these alone.
-            gradients = local(torch.zeros_like(p) if p.grad is None else p.grad for p in parameters)
+            gradients = _gradients(parameters)
             change = [new - old for new, old in zip(gradients, previous, strict=True)]
             row |= {f"{name}_loss": logged[f"{name}_loss"], f"{name}_gradient": self._norm(change), **logged}
             self._check_finite(row[f"{name}_gradient"], "gradient", name, batch)
@@ -179,7 +179,8 @@ class Trainer:
         self._step(self.networks.student_optimizer, parameters, learning_rate)
         return row
 
-    def _critic_step(self, stage: Stage, learning_rate: float) -> float:
+    def _critic_step(self, stage: Stage, learning_rate: float) -> dict[str, float]:
+        parameters = self.networks.critic_parameters()
         self.networks.critic_optimizer.zero_grad()
         batch = self._batch(stage)
         with self.accelerator.autocast():
@@ -187,8 +188,10 @@ class Trainer:
         logged = self._means({"critic_loss": float(loss.detach())})
         self._check_finite(logged["critic_loss"], "loss", "critic", batch)
         self.accelerator.backward(loss)
-        self._step(self.networks.critic_optimizer, self.networks.critic_parameters(), learning_rate)
-        return logged["critic_loss"]
+        logged["critic_gradient"] = self._norm(_gradients(parameters))
+        self._check_finite(logged["critic_gradient"], "gradient", "critic", batch)
+        self._step(self.networks.critic_optimizer, parameters, learning_rate)
+        return logged
 
     def _norm(self, gradients: list[torch.Tensor]) -> float:
         """Norm of gradients that every process has whole, or of which each has its shards."""
@@ -209,8 +212,9 @@ class Trainer:
             save_checkpoint(kept, whole, counters)
         self.accelerator.wait_for_everyone()
         raise UserError(
-            f"update {self.done.student + 1}: the {what} of term {term!r} is {value}; training stopped, its batch is "
-            f"in {kept}. The last checkpoint is untouched: lower the learning rate or the term's weight"
+            f"after {self.done.student} student and {self.done.critic} critic updates the {what} of term {term!r} is "
+            f"{value}; training stopped, its batch is in {kept}. The last checkpoint is untouched: lower the learning "
+            "rate or the term's weight"
         )
 
     @property
@@ -263,9 +267,7 @@ class Trainer:
         self.generator.set_state(without_prefix("generator", tensors)["0"])
         self.done = Done(int(counters["student"]), int(counters["critic"]))
         self.spent_before = int(counters["evaluations"])
-        if (
-            counters["configuration"] != self.fingerprint
-        ):  # it ended here: now part of the longer run, a snapshot or not
+        if counters["configuration"] != self.fingerprint:  # it ended here; a snapshot may be due now, none was then
             self._keep()
         before = counters.get("code", self.code)
         self.code = list(dict.fromkeys([*before, *self.code]))
@@ -309,6 +311,11 @@ class Trainer:
                 },
                 started=started,
             )
+
+
+def _gradients(parameters: list[torch.Tensor]) -> list[torch.Tensor]:
+    """This process's, zeros where no loss has reached yet."""
+    return local(torch.zeros_like(p) if p.grad is None else p.grad for p in parameters)
 
 
 def _peak_memory_gb(device: torch.device) -> float:

@@ -45,7 +45,7 @@ class TrainedNetworks:
     """
 
     def __init__(self, start: Start, method: Method, recipe: Recipe, accelerator: Accelerator) -> None:
-        self.sharded, self._is_main = shards_wanted(recipe.precision), accelerator.is_main_process
+        self.sharded, self._is_main = shards_wanted(), accelerator.is_main_process
         self.student, self.average, self._average_class = start.student, start.average, type(start.average)
         self.critic = {name: m for name, m in (("fake", start.fake), ("head", start.head)) if m is not None}
         if self.sharded:

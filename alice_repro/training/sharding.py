@@ -18,19 +18,17 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from alice_repro.errors import UserError
 
 
-def shards_wanted(precision: str) -> bool:
+def shards_wanted() -> bool:
     """Whether Accelerate's environment asks for FSDP2.
 
     Raises:
-        UserError: it asks for FSDP1, or the recipe for float16.
+        UserError: it asks for FSDP1.
     """
     if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() != "true":
         return False
     version = os.environ.get("FSDP_VERSION", "1")
     if version != "2":
         raise UserError(f"FSDP version {version} is not supported: start with --use_fsdp --fsdp_version 2")
-    if precision == "fp16":
-        raise UserError('precision "fp16" scales its losses, which is not supported under FSDP2: use "bf16" or "no"')
     return True
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from alice_repro.config import CHECKOUT, FULL, SHORT, UNTRAINED, Recipe
 from alice_repro.errors import UserError
+from alice_repro.training.run_folder import RunFolder
 
 TEACHER_ARMS = (FULL, SHORT)  # those of Table 4
 _STUDENT_ARM = re.compile(r"(?P<recipe>.+)-seed(?P<seed>\d+)(?:-at-(?P<update>\d{6}))?")
@@ -115,5 +116,5 @@ class Layout:
         student = parse_arm(arm)
         if student is None:
             return None
-        run = self.run(teacher, student.recipe, student.seed)
-        return run / "student" if student.update is None else run / "snapshots" / f"update_{student.update:06d}"
+        run = RunFolder(self.run(teacher, student.recipe, student.seed))
+        return run.student if student.update is None else run.snapshot(student.update)

@@ -110,7 +110,7 @@ def test_a_perfect_pair_leaves_dmd():
 
 
 def test_what_is_no_probability_or_no_form_is_refused():
-    with pytest.raises(UserError, match="data_forcing is a probability"):
+    with pytest.raises(UserError, match="stage dfd: 'data_forcing' must be from 0 to 1"):
         build_method(load_recipe("dfd", ("stages.1.data_forcing=1.5",)), 5.0)
     with pytest.raises(UserError, match="'score'"):
         method("scor")

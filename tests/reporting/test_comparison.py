@@ -343,6 +343,7 @@ def test_what_an_arm_is_compared_with(made, monkeypatch):
             entry["config"]["scale"]["sampling"]["student_steps"] = 2
         if entry["arm"] == "avd":
             entry["sampler"] = "teacher"
+            entry["config"]["scale"]["data"]["source"] = "clean"
     compared = Comparison("floor", arms, (), floor="floor")
     methods = replace(methods, comparison=compared, entries=entries)
     (methods.ledger / "exact" / "teacher-full.scores.parquet").unlink()

@@ -115,7 +115,8 @@ def test_the_student_is_the_average(whole):
 def test_the_log_follows_the_curriculum(whole):
     log = rows(whole)
     assert [row["stage"] for row in log] == ["stage1"] * 3 + ["stage2"] * 3
-    assert ["score_loss" in row for row in log] == ["critic_loss" in row for row in log] == [False] * 3 + [True] * 3
+    for column in ("score_loss", "critic_loss", "critic_gradient"):
+        assert [row.get(column, 0) > 0 for row in log] == [False] * 3 + [True] * 3
     assert all(row["df_ds"] > 0 and row["consistency_gradient"] > 0 for row in log)
     assert [row["lr"] for row in log] == [5e-5] * 6
 
@@ -261,7 +262,10 @@ def test_broken_data_and_checkpoints_are_user_errors(trainer, whole, tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_step_term_and_batch(trainer, tmp_path, tiny_samples):
     stages = tuple(replace(stage, learning_rate=float("inf")) for stage in RECIPE.stages)
-    with pytest.raises(UserError, match=r"update 2: the loss of term 'consistency' is nan; .*stopped\.safetensors"):
+    with pytest.raises(
+        UserError,
+        match=r"after 1 student and 0 critic updates the loss of term 'consistency' is nan; .*stopped\.safetensors",
+    ):
         trainer(tmp_path, replace(RECIPE, stages=stages)).run()
     tensors, counters = load_checkpoint(tmp_path / "stopped.safetensors")
     assert counters == {"student": 1, "critic": 0, "term": "consistency"}
@@ -274,9 +278,21 @@ def test_a_broken_clip_in_the_data_stops_the_run_at_its_batch(trainer, tmp_path)
     """Its residual counts 0 in the loss, but what went through the network spoils the gradient."""
     training = trainer(tmp_path / "run", replace(RECIPE, stages=(replace(FIRST, batch=64),)))
     training.data.latents[0] = float("nan")
-    with pytest.raises(UserError, match=r"update 1: the gradient of term 'consistency' is nan"):
+    with pytest.raises(UserError, match=r"after 0 student .* the gradient of term 'consistency' is nan"):
         training.run()
     assert (tmp_path / "run" / "stopped.safetensors").exists()
+
+
+def test_a_gradient_of_the_critic_that_is_not_finite_stops_the_run_before_its_step(trainer, tmp_path):
+    """Its loss is finite: only what goes back through it is spoiled."""
+    training = trainer(tmp_path / "run")
+    fake = training.networks.critic["fake"]
+    next(fake.parameters()).register_hook(lambda gradient: gradient * float("inf"))
+    with pytest.raises(UserError, match=r"after 4 student and 0 critic updates the gradient of term 'critic' is inf"):
+        training.run()
+    assert all(parameter.isfinite().all() for parameter in fake.parameters())
+    _, counters = load_checkpoint(tmp_path / "run" / "stopped.safetensors")
+    assert counters == {"student": 4, "critic": 0, "term": "critic"}
 
 
 def test_the_exact_teacher_supervises_too(tiny_scale, codec, tmp_path):
