@@ -33,6 +33,7 @@ from alice_repro.distill.method import Batch, Networks, Progress, Term
 from alice_repro.distill.student_input import draw_step_times
 from alice_repro.errors import UserError
 from alice_repro.flow.schedule import add_noise, velocity
+from alice_repro.strict import Decay, NonNegativeFloat
 
 EPSILON = 1e-6
 
@@ -68,10 +69,10 @@ class AVDOptions(DMD2Options):
 
     form: Literal["paper", "release"]
     adaptive: bool
-    regression_weight: float
-    temporal_weight: float
-    steepness: float
-    decay: float
+    regression_weight: NonNegativeFloat
+    temporal_weight: NonNegativeFloat
+    steepness: NonNegativeFloat
+    decay: Decay
     temporal_cutoff: float
 
 

@@ -30,6 +30,7 @@ from alice_repro.distill.method import Batch, Method, Networks, Progress, Term
 from alice_repro.distill.student_input import StudentInput, student_sample
 from alice_repro.flow.schedule import add_noise, velocity, x0_from_velocity
 from alice_repro.flow.trigflow import VelocityFunction
+from alice_repro.strict import NonNegativeFloat, PositiveFloat
 
 
 def vsd_loss(sample: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
@@ -64,9 +65,9 @@ class ScoreOptions:
     """
 
     fake_prediction: Literal["x0", "velocity"]
-    score_shift: float
+    score_shift: PositiveFloat
     gan_features: Literal["none", "teacher", "fake"]
-    gan_weight: float
+    gan_weight: NonNegativeFloat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,7 @@ class DMD2Options(ScoreOptions):
 class ScoreWeight:
     """``score``: a stage's weight of the score term."""
 
-    score: float
+    score: NonNegativeFloat
 
 
 class ScoreOfSamples(Method):

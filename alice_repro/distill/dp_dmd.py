@@ -26,6 +26,7 @@ from alice_repro.flow.schedule import x0_from_velocity
 from alice_repro.sampling.anchored import anchor_times, anchor_velocity
 from alice_repro.sampling.few_step import few_step_times
 from alice_repro.sampling.teacher import euler_path
+from alice_repro.strict import NonNegativeFloat, PositiveFloat, PositiveInt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +39,10 @@ class DPDMDOptions(ScoreOptions):
         anchor_weight: lambda.
     """
 
-    anchor_steps: int
-    anchor_grid: int
-    anchor_shift: float
-    anchor_weight: float
+    anchor_steps: PositiveInt
+    anchor_grid: PositiveInt
+    anchor_shift: PositiveFloat
+    anchor_weight: NonNegativeFloat
 
 
 class DPDMD(ScoreOfSamples):
@@ -52,8 +53,8 @@ class DPDMD(ScoreOfSamples):
 
     def __init__(self, recipe: Recipe, student_shift: float) -> None:
         super().__init__(recipe, student_shift)
-        if not 1 <= self.options.anchor_steps <= self.options.anchor_grid:
-            raise UserError(f"recipe {recipe.name}: anchor_steps must lie between 1 and anchor_grid")
+        if self.options.anchor_steps > self.options.anchor_grid:
+            raise UserError(f"recipe {recipe.name}: anchor_steps must be at most anchor_grid")
         for stage in recipe.stages:
             if stage.target_steps < 2:
                 raise UserError(f"recipe {recipe.name}, stage {stage.name}: dp_dmd needs a student of 2 or more steps")

@@ -18,6 +18,7 @@ from alice_repro.config import Stage
 from alice_repro.distill.broken import zero_broken_clips
 from alice_repro.distill.method import Batch, Method, Networks, Progress, Term
 from alice_repro.flow.schedule import add_noise, shift_time, velocity
+from alice_repro.strict import PositiveFloat
 
 
 def flow_matching_loss(v: torch.Tensor, x0: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
@@ -30,7 +31,7 @@ def flow_matching_loss(v: torch.Tensor, x0: torch.Tensor, eps: torch.Tensor) -> 
 class FinetuneOptions:
     """``time_shift``: of the times in [0, 1] that are drawn."""
 
-    time_shift: float
+    time_shift: PositiveFloat
 
 
 class Finetune(Method):

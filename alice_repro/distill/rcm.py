@@ -20,6 +20,7 @@ from alice_repro.distill.scm import alice_scm_loss, scm_loss
 from alice_repro.flow.schedule import add_noise, x0_from_velocity
 from alice_repro.flow.trigflow import draw_lognormal_time
 from alice_repro.sampling.few_step import few_step_times
+from alice_repro.strict import NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +41,11 @@ class ConsistencyOptions(FormOptions):
         norm_constant: c of g / (||g|| + c).
     """
 
-    consistency_scale: float
+    consistency_scale: NonNegativeFloat
     time_mean: float
-    time_std: float
-    tangent_warmup: int
-    norm_constant: float
+    time_std: PositiveFloat
+    tangent_warmup: NonNegativeInt
+    norm_constant: NonNegativeFloat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +58,9 @@ class ScoreOptions(FormOptions):
         step_size: eta of Alice Eq. 6.
     """
 
-    score_scale: float
-    score_shift: float
-    step_size: float
+    score_scale: NonNegativeFloat
+    score_shift: PositiveFloat
+    step_size: PositiveFloat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +72,14 @@ class RCMOptions(ConsistencyOptions, ScoreOptions):
 class ConsistencyWeight:
     """``consistency``: a stage's weight of the sCM term."""
 
-    consistency: float
+    consistency: NonNegativeFloat
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreWeight:
     """``score``: a stage's weight of the DMD term (Alice Table 12: lambda)."""
 
-    score: float
+    score: NonNegativeFloat
 
 
 @dataclass(frozen=True, kw_only=True)
