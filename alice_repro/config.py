@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from alice_repro.errors import unknown_name
+from alice_repro.errors import UserError, unknown_name
 from alice_repro.files import read_toml
 from alice_repro.strict import (
     Decay,
@@ -29,6 +29,7 @@ CHECKOUT = PACKAGE.parent
 # (`sampling.anchored`), and a student before its first update: the network alone, without guidance, in its few steps.
 FULL, SHORT, CONSISTENT, ANCHORED = "teacher-full", "teacher-short", "teacher-consistent", "teacher-anchored"
 START = "student-start"
+WIDEST_POWER_AVERAGE = 0.288  # of a power average with exponent 0: 1 / sqrt(12) (EDM2 Eq. 126)
 UNTRAINED = (FULL, SHORT, CONSISTENT, ANCHORED, START)
 
 
@@ -197,6 +198,15 @@ class Recipe:
     stages: tuple[Stage, ...]
     options: dict[str, Any] = rest()
 
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise UserError(f"recipe {self.name} has no stages: write at least one [[stages]]")
+        if self.ema == "power" and self.ema_value > WIDEST_POWER_AVERAGE:
+            raise UserError(
+                f"recipe {self.name}: ema_value = {self.ema_value:g} is no relative width of a power average, which is "
+                f'{WIDEST_POWER_AVERAGE} at most; a decay goes with ema = "constant"'
+            )
+
     @property
     def updates(self) -> int:
         """Student updates over all stages."""
@@ -204,8 +214,8 @@ class Recipe:
 
     @property
     def snapshot_updates(self) -> list[int]:
-        """The updates after which training keeps a snapshot of the student."""
-        return sorted({round(share * self.updates) for share in self.snapshots})
+        """The updates after which training keeps a snapshot of the student; that at the end is kept anyway."""
+        return sorted({round(share * self.updates) for share in self.snapshots} - {0, self.updates})
 
     def ending_at(self, updates: int) -> Recipe:
         """The same recipe whose last stage ends after so many updates in all."""

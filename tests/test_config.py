@@ -139,6 +139,8 @@ def test_nested_values_are_named_by_their_place(change, message):
         (lambda: load_recipe("rcm_smoke", ("betas=[0.9,1.0]",)), r"'betas\[1\]' must be from 0 to below 1, not 1\.0"),
         (lambda: load_recipe("rcm_smoke", ("ema=powr",)), "unknown ema 'powr': did you mean 'power'"),
         (lambda: load_recipe("rcm_smoke", ("ema=1",)), "unknown ema '1': valid are constant, power"),
+        (lambda: load_recipe("rcm_smoke", ("ema_value=0.9",)), 'no relative width .* ema = "constant"'),
+        (lambda: load_recipe("rcm_smoke", ("stages=[]",)), "has no stages"),
         (lambda: load_recipe("rcm_smoke", ("precision=fp16",)), "unknown precision 'fp16': .*bf16, no"),
         (lambda: load_lab_teacher_recipe(("updatez=1",)), "did you mean 'updates'"),
         (lambda: load_lab_experts_recipe(("boundry=0.9",)), "did you mean 'boundary'"),
@@ -156,6 +158,11 @@ def test_settings_change_one_value_each_and_the_last_one_counts():
     recipe = load_recipe("rcm_smoke", ("stages.1.updates=7", "snapshots=[0.5]"))
     assert [stage.updates for stage in recipe.stages] == [load_recipe("rcm_smoke").stages[0].updates, 7]
     assert recipe.snapshots == (0.5,)
+
+
+def test_snapshots_at_the_beginning_and_at_the_end_are_none():
+    recipe = load_recipe("rcm_smoke", ("snapshots=[0.0, 0.01, 0.5, 1.0]",))
+    assert recipe.snapshot_updates == [recipe.updates // 2]
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -13,15 +13,15 @@ SPLITS = ("train", "evaluate")
 
 
 def prompts_for(config: PromptConfig, split: str) -> list[str]:
-    """Captions of a split: of the lab's world, or (for evaluation and training alike) the lines of a text file.
+    """Captions of a split: of the lab's world, or the lines of a text file, those for evaluation first.
 
     Raises:
-        UserError: unknown split; the file is missing or holds fewer prompts than asked for.
+        UserError: unknown split; the file is missing or holds fewer prompts than both splits ask for.
     """
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
-    wanted = config.train if split == "train" else config.evaluate
     if config.source == "world":
+        wanted = config.train if split == "train" else config.evaluate
         return [str(caption) for caption in world_captions(split, wanted, load_lab_teacher_recipe())]
     path = Path(config.source)
     if not path.exists():
@@ -29,9 +29,13 @@ def prompts_for(config: PromptConfig, split: str) -> list[str]:
             f"prompt file {path} does not exist; give one with  --set prompts.source=FILE  (a prompt a line)"
         )
     lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
-    if len(lines) < wanted:
-        raise UserError(f"{path} holds {len(lines)} prompts, fewer than the {wanted} asked for")
-    return lines[:wanted]
+    lines = list(dict.fromkeys(lines))  # a prompt that stands twice would be in both splits
+    if len(lines) < config.evaluate + config.train:
+        raise UserError(
+            f"{path} holds {len(lines)} different prompts, fewer than the {config.evaluate} for evaluation and the "
+            f"{config.train} for training"
+        )
+    return lines[: config.evaluate] if split == "evaluate" else lines[config.evaluate :][: config.train]
 
 
 def world_captions(split: str, count: int, recipe: LabTeacherRecipe) -> list[Caption]:

@@ -93,7 +93,7 @@ def count(recipe: Recipe, stage: Stage, student_shift: float = 5.0) -> Update:
                 for weight, term in method.terms(networks, batch, stage, done).values():
                     (weight * term()[0]).backward()
             else:
-                method.critic_loss(networks, batch, stage, done).backward()
+                method.critic_loss(networks, batch, stage, done)[0].backward()
             for role, field in roles.items():
                 calls = Calls(**{f.name: field.counts[f.name] for f in fields(Calls)})
                 totals[role] = totals.get(role, Calls()) + calls * (1 / runs)

@@ -28,6 +28,7 @@ from alice_repro.distill.dmd import dmd_gradient, draw_score_time
 from alice_repro.distill.joint import SampleLoss, joint_loss
 from alice_repro.distill.method import Batch, Method, Networks, Progress, Term
 from alice_repro.distill.student_input import StudentInput, student_sample
+from alice_repro.errors import UserError
 from alice_repro.flow.schedule import add_noise, velocity, x0_from_velocity
 from alice_repro.flow.trigflow import VelocityFunction
 from alice_repro.strict import NonNegativeFloat, PositiveFloat
@@ -92,22 +93,30 @@ class ScoreOfSamples(Method):
 
     def __init__(self, recipe: Recipe, student_shift: float) -> None:
         super().__init__(recipe, student_shift)
-        features = self.options.gan_features
+        features, weight = self.options.gan_features, self.options.gan_weight
+        if (features == "none") != (weight == 0):
+            raise UserError(
+                f'recipe {recipe.name}: gan_features = "{features}" and gan_weight = {weight:g}: a discriminator needs '
+                'features and a weight above 0; without one write "none" and 0'
+            )
         self.discriminator_features = None if features == "none" else features
 
     def terms(self, networks: Networks, batch: Batch, stage: Stage, done: Progress) -> dict[str, tuple[float, Term]]:
         return {"sample": (1.0, partial(self._of_sample, networks, batch, stage))}
 
-    def critic_loss(self, networks: Networks, batch: Batch, stage: Stage, done: Progress) -> torch.Tensor:
+    def critic_loss(
+        self, networks: Networks, batch: Batch, stage: Stage, done: Progress
+    ) -> tuple[torch.Tensor, dict[str, float]]:
         with torch.no_grad():
             sample = self.sample(networks, batch, stage)
         t, eps = self._score_time(batch), batch.noise_like_x0()
         loss = fake_loss(batch.velocity(networks.fake), sample, eps, t, self.options.fake_prediction)
         if self.discriminator_features is None:
-            return loss
+            return loss, {}
         tell = batch.velocity(networks.discriminator)
         real, generated = (tell(add_noise(clip, eps, t), t) for clip in (batch.x0, sample))
-        return loss + discriminator_loss(real, generated)
+        told = discriminator_loss(real, generated)
+        return loss + told, {"fake_loss": float(loss.detach()), "discriminator_loss": float(told.detach())}
 
     def sample(self, networks: Networks, batch: Batch, stage: Stage) -> torch.Tensor:
         """G, (B, C, T, H, W), with gradient through the student's last evaluation."""

@@ -106,7 +106,7 @@ class NoOptions:
 
 
 class Method:
-    """A distillation method: one file, one recipe, one test. It knows its losses and no network's inside.
+    """A distillation method: one file, its recipes, one test. It knows its losses and no network's inside.
 
     Attributes:
         Options, StageOptions: the keys that this method reads of a recipe and of each of its stages, beside those that
@@ -139,8 +139,10 @@ class Method:
         """Student terms by name: (weight, function that returns the loss and what to log)."""
         raise TypeError(f"{type(self).__name__} defines no terms")
 
-    def critic_loss(self, networks: Networks, batch: Batch, stage: Stage, done: Progress) -> torch.Tensor:
-        """Loss of the fake score on the student's current samples."""
+    def critic_loss(
+        self, networks: Networks, batch: Batch, stage: Stage, done: Progress
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        """Loss of the fake score on the student's current samples, and of a discriminator; and what to log."""
         raise TypeError(f"method {self.recipe.method} has no critic")
 
     def state_dict(self) -> dict[str, torch.Tensor]:

@@ -3,6 +3,10 @@
 Form "rcm" follows the released rCM code (losses summed over a clip, weights 100 : 1). Form "alice" is Alice's text:
 Eq. 3 with the moving average and the squared norm, and Eq. 6 with the student itself in the place of the fake score,
 step eta.
+
+Departures from that code: a roll-out's times are those of the student's sampler, as under its ``dmd_fix_timesteps`` (by
+default it draws them from p_D); that sampler has the shifted uniform grid of the teacher, which the code's has not (1,
+0.938, 0.833, 0.625 for 0.988, 0.934, 0.853, 0.609 at shift 5); float32 where the code normalises in float64.
 """
 
 from __future__ import annotations
@@ -125,17 +129,16 @@ class DistributionMatching(Method):
             return {}
         return {"score": (weight, partial(self._score, networks, batch, stage, done))}
 
-    def critic_loss(self, networks: Networks, batch: Batch, stage: Stage, done: Progress) -> torch.Tensor:
+    def critic_loss(
+        self, networks: Networks, batch: Batch, stage: Stage, done: Progress
+    ) -> tuple[torch.Tensor, dict[str, float]]:
         with torch.no_grad():
             sample = self._sample(networks, batch, stage, done.critic)
         t = self._score_time(batch)
-        return fake_score_loss(batch.velocity(networks.fake), sample, batch.noise_like_x0(), t)
+        return fake_score_loss(batch.velocity(networks.fake), sample, batch.noise_like_x0(), t), {}
 
     def _sample(self, networks: Networks, batch: Batch, stage: Stage, count: int) -> torch.Tensor:
-        """G from a roll-out of 1, 2 .. target_steps steps in turn (rCM cycles, each phase by its own count).
-
-        The times are the sampler's own, as with rCM's ``dmd_fix_timesteps``; by default rCM draws them from p_D.
-        """
+        """G from a roll-out of 1, 2 .. target_steps steps in turn (rCM cycles, each phase by its own count)."""
         times = few_step_times(stage.target_steps, self.student_shift)[: count % stage.target_steps + 1]
         return roll_out(
             batch.velocity(networks.student), batch.clip_noise(), batch.x0.shape[1:], times, batch.x0.device

@@ -27,8 +27,8 @@ def scm_tangent(
 ) -> torch.Tensor:
     """g of rCM: -cos s sqrt(1 - r^2 sin^2 s) (F - F_T) - (r cos s sin s x_s + dF*), dF* = cos s sin s dF/ds.
 
-    At r = 1 this is cos(s) df/ds. The ramp r multiplies x_s but not the derivative, as in the released code (sCM's
-    Algorithm 1 multiplies both).
+    At r = 1 this is cos(s) df/ds. The ramp r multiplies x_s but not the derivative, as in the released code at 5b41aa9
+    (its earlier 20207e5, like sCM's Algorithm 1, multiplies both).
 
     Args:
         f_student, f_teacher, df, x_s: (B, C, T, H, W); ``df`` is already multiplied by cos s sin s.

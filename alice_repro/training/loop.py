@@ -184,12 +184,13 @@ class Trainer:
         self.networks.critic_optimizer.zero_grad()
         batch = self._batch(stage)
         with self.accelerator.autocast():
-            loss = self.method.critic_loss(self.networks.for_method(), batch, stage, self.done)
-        logged = self._means({"critic_loss": float(loss.detach())})
+            loss, extra = self.method.critic_loss(self.networks.for_method(), batch, stage, self.done)
+        logged = self._means({"critic_loss": float(loss.detach()), **extra})
         self._check_finite(logged["critic_loss"], "loss", "critic", batch)
         self.accelerator.backward(loss)
-        logged["critic_gradient"] = self._norm(_gradients(parameters))
-        self._check_finite(logged["critic_gradient"], "gradient", "critic", batch)
+        for name, network in self.networks.critic.items():
+            logged[f"{name}_gradient"] = self._norm(_gradients(list(network.parameters())))
+            self._check_finite(logged[f"{name}_gradient"], "gradient", name, batch)
         self._step(self.networks.critic_optimizer, parameters, learning_rate)
         return logged
 
@@ -257,10 +258,11 @@ class Trainer:
         if counters and not (counters["configuration"] == self.fingerprint or self._ended_earlier(counters)):
             log(f"{path} belongs to another configuration or other data: training starts again from the teacher")
             counters = {}
-        self.accelerator.wait_for_everyone()  # every process has read the checkpoint before one deletes it
+        self.accelerator.wait_for_everyone()  # every process has read the checkpoint before one moves it
         if not counters:
-            if self.accelerator.is_main_process:
-                self.folder.discard()
+            aside = self.folder.put_aside() if self.accelerator.is_main_process else None
+            if aside:
+                log(f"what was there is in {aside}")
             return
         self.networks.load_tensors(tensors)
         self.method.load_state_dict(without_prefix("method", tensors))

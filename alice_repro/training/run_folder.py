@@ -1,9 +1,9 @@
-"""The folder of a run: its log, its checkpoint, and what another run may have left there."""
+"""The folder of a run: its log, its checkpoint, and what another run left there, which is put aside."""
 
 from __future__ import annotations
 
 import json
-import shutil
+from itertools import count
 from pathlib import Path
 
 from alice_repro.files import atomic_write_text
@@ -23,12 +23,23 @@ class RunFolder:
         """The student after so many updates."""
         return self.snapshots / f"update_{update:06d}"
 
-    def discard(self) -> None:
-        """Delete what another run left here, lest its student or snapshots be taken for this one's."""
-        for folder in (self.student, self.snapshots):
-            shutil.rmtree(folder, ignore_errors=True)
-        for file in (self.path / MANIFEST, self.log, self.checkpoint, self.stopped):
-            file.unlink(missing_ok=True)
+    def put_aside(self) -> Path | None:
+        """Move what another run left here, lest its student or snapshots be taken for this one's.
+
+        Returns:
+            The folder beside this one, PATH.replaced-N, where it is now; None if there was nothing.
+        """
+        own = (self.path / MANIFEST, self.log, self.checkpoint, self.stopped, self.student, self.snapshots)
+        left = [path for path in own if path.exists()]
+        if not left:
+            return None
+        aside = next(
+            path for n in count(1) if not (path := self.path.with_name(f"{self.path.name}.replaced-{n}")).exists()
+        )
+        aside.mkdir()
+        for path in left:
+            path.rename(aside / path.name)
+        return aside
 
     def append(self, row: dict[str, float | str], written: bool = True) -> None:
         """Append to the log, if the row is to be ``written``.

@@ -80,8 +80,9 @@ def dependencies(stage: str, scale: Scale, recipe: Recipe, teacher: str = "train
     if stage == "data":
         keys = [*_VIDEO, "prompts.source", "prompts.train", "data.source", "data.samples_per_caption"]
         keys += [*_GUIDED[teacher], *_STEPS, "data.seed"] if scale.data.source == "teacher" else []
-        # The exact teacher is defined on the evaluation captions, and its students are trained on them.
-        keys += ["prompts.evaluate"] if teacher == "exact" else []
+        # The exact teacher is defined on the evaluation captions, and its students are trained on them; of a file those
+        # for training come after those for evaluation.
+        keys += ["prompts.evaluate"] if teacher == "exact" or scale.prompts.source != "world" else []
     elif stage == "train":
         keys = [*_VIDEO, *_GUIDED[teacher], "sampling.student_shift"]
         keys += [key for key in values if key.startswith("recipe.") and key not in _NO_RESULT]

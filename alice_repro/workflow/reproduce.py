@@ -22,7 +22,7 @@ from alice_repro.distill.registry import build_method
 from alice_repro.errors import UserError, unknown_name
 from alice_repro.files import write_json
 from alice_repro.models.source import locate
-from alice_repro.progress import duration
+from alice_repro.progress import duration, log
 from alice_repro.verdicts import TEACHERS
 from alice_repro.workflow.graph import NOTEBOOKS, Graph
 from alice_repro.workflow.layout import CHECKOUT, Layout, parse_arm
@@ -94,6 +94,8 @@ def plan(
     for teacher in teachers:
         if teacher not in TEACHERS:
             raise unknown_name("teacher", teacher, TEACHERS)
+    if min(seeds) < 0:
+        raise UserError(f"seed {min(seeds)}: the seed of a run is 0 or more")
     locate(preset.model)
     for split in SPLITS:
         prompts_for(preset.prompts, split)
@@ -114,7 +116,9 @@ def plan(
     )
     for variant in graph.variants:
         resolved, recipe = graph.resolve(variant)
-        build_method(recipe, resolved.sampling.student_shift)
+        method, steps = build_method(recipe, resolved.sampling.student_shift), resolved.sampling.student_steps
+        if method.sampler != "teacher" and recipe.stages[-1].target_steps != steps:
+            log(f"{variant} is trained for {recipe.stages[-1].target_steps} steps and sampled in {steps}")
     return graph
 
 

@@ -60,11 +60,12 @@ def test_too_many_captions_and_unknown_splits_are_refused():
 
 def test_prompts_from_a_file(tmp_path):
     path = tmp_path / "prompts.txt"
-    path.write_text("a cat\n\n  a dog \na cow\n")
-    config = replace(PROMPTS, source=str(path), train=2, evaluate=3)
-    assert prompts_for(config, "train") == ["a cat", "a dog"] and prompts_for(config, "evaluate")[2] == "a cow"
-    with pytest.raises(UserError, match="holds 3 prompts, fewer than the 4"):
-        prompts_for(replace(config, train=4), "train")
+    path.write_text("a cat\n\n  a dog \na cow\na cat\na bird\n")
+    config = replace(PROMPTS, source=str(path), train=1, evaluate=3)
+    assert prompts_for(config, "evaluate") == ["a cat", "a dog", "a cow"]
+    assert prompts_for(config, "train") == ["a bird"], "none that students are judged by"
+    with pytest.raises(UserError, match="holds 4 different prompts, fewer than the 3 for evaluation and the 2"):
+        prompts_for(replace(config, train=2), "evaluate")
     with pytest.raises(UserError, match="missing.txt does not exist"):
         prompts_for(replace(config, source=str(tmp_path / "missing.txt")), "train")
 

@@ -41,7 +41,7 @@ def test_closed_forms_are_what_the_methods_do(recipe):
         ("dmd2", ["student_input=noised"]),
         ("dmd2", ["gan_features=teacher", "gan_weight=0.03"]),
         ("dmd2", ["gan_features=fake", "gan_weight=0.03", "stages.0.target_steps=2"]),
-        ("dp_dmd", ["gan_features=teacher", "anchor_steps=3", "stages.0.target_steps=6"]),
+        ("dp_dmd", ["gan_features=teacher", "gan_weight=0.03", "anchor_steps=3", "stages.0.target_steps=6"]),
         ("avd", ["regression_weight=0.0"]),
         ("avd", ["form=release", "student_input=noised"]),
         ("dfd", ["student_input=rollout", "form=score"]),

@@ -74,7 +74,7 @@ def test_the_exact_score_of_the_student_is_the_fake_scores_minimum(prediction):
     def loss_of(mean, std):
         networks, batch = setting(GaussianStudent(0.7, 0.5), MODES, torch.zeros(20_000))
         networks.fake = Exact([mean], std)
-        return method(fake_prediction=prediction).critic_loss(networks, batch, STAGE, START).item()
+        return method(fake_prediction=prediction).critic_loss(networks, batch, STAGE, START)[0].item()
 
     best = loss_of(0.7, 0.5)
     assert all(loss_of(*other) > best + 1e-3 for other in [(0.5, 0.5), (0.9, 0.5), (0.7, 0.8), (0.7, 0.3)])
@@ -94,7 +94,7 @@ def test_the_critic_is_no_lesson_to_the_student():
     networks, batch = setting(student, MODES, torch.zeros(4))
     learner = GaussianStudent(0.0, 1.0)
     networks.fake, calls = learner, MODES.calls
-    method().critic_loss(networks, batch, STAGE, START).backward()
+    method().critic_loss(networks, batch, STAGE, START)[0].backward()
     assert student.mean.grad is None and learner.mean.grad is not None
     assert networks.teacher.calls == calls
 
@@ -135,7 +135,9 @@ def test_the_adversarial_term_drives_samples_to_where_the_data_are_thought_to_be
 def test_the_critic_trains_the_discriminator_to_tell_data_from_samples():
     networks, batch = setting(GaussianStudent(-1.0, 0.1), MODES, torch.ones(256))
     networks.discriminator = Threshold()
-    method(gan_features="fake").critic_loss(networks, batch, STAGE, START).backward()
+    method(gan_features="fake", gan_weight=0.03).critic_loss(networks, batch, STAGE, START)[0].backward()
+    loss, log = method(gan_features="fake", gan_weight=0.03).critic_loss(networks, batch, STAGE, START)
+    assert loss.item() == pytest.approx(log["fake_loss"] + log["discriminator_loss"]) and log["fake_loss"] > 0
     assert networks.discriminator.slope.grad < 0  # steeper is better: the data lie above the samples
 
 
@@ -150,7 +152,13 @@ def test_adversarial_losses_at_known_logits():
 
 @pytest.mark.parametrize(
     "option, near",
-    [("student_input=rolout", "'rollout'"), ("fake_prediction=velocty", "'velocity'"), ("gan_features=fak", "'fake'")],
+    [
+        ("student_input=rolout", "'rollout'"),
+        ("fake_prediction=velocty", "'velocity'"),
+        ("gan_features=fak", "'fake'"),
+        ("gan_features=fake", "needs features and a weight above 0"),
+        ("gan_weight=0.03", "needs features and a weight above 0"),
+    ],
 )
 def test_unknown_options_are_user_errors(option, near):
     with pytest.raises(UserError, match=near):

@@ -108,7 +108,7 @@ def test_roll_outs_cycle_through_one_to_four_steps(done):
 
 def test_the_critic_learns_and_the_student_does_not():
     networks, batch = setting()
-    method_of().critic_loss(networks, batch, SECOND, START).backward()
+    method_of().critic_loss(networks, batch, SECOND, START)[0].backward()
     assert networks.fake.factor.grad is not None and networks.student.factor.grad is None
 
 

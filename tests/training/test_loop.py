@@ -115,7 +115,7 @@ def test_the_student_is_the_average(whole):
 def test_the_log_follows_the_curriculum(whole):
     log = rows(whole)
     assert [row["stage"] for row in log] == ["stage1"] * 3 + ["stage2"] * 3
-    for column in ("score_loss", "critic_loss", "critic_gradient"):
+    for column in ("score_loss", "critic_loss", "fake_gradient"):
         assert [row.get(column, 0) > 0 for row in log] == [False] * 3 + [True] * 3
     assert all(row["df_ds"] > 0 and row["consistency_gradient"] > 0 for row in log)
     assert [row["lr"] for row in log] == [5e-5] * 6
@@ -201,10 +201,10 @@ def test_a_finished_run_trains_no_more(trainer, whole, tmp_path, monkeypatch):
 
 
 def test_a_changed_configuration_starts_afresh(trainer, tmp_path):
-    """Neither weights nor snapshots nor log of the older configuration survive."""
-    first = replace(RECIPE, stages=(replace(RECIPE.stages[0], updates=2),))
-    second = replace(first, stages=(replace(first.stages[0], learning_rate=1e-4),), snapshots=(0.5,))
-    trainer(tmp_path / "run", replace(first, snapshots=(1.0,))).run()
+    """Neither weights nor snapshots nor log of the older configuration are in the run; they are put aside, whole."""
+    first = replace(RECIPE, stages=(replace(FIRST, updates=3),), snapshots=(0.7,))
+    second = replace(first, stages=(replace(FIRST, updates=2, learning_rate=1e-4),), snapshots=(0.5,))
+    trainer(tmp_path / "run", first).run()
     trainer(tmp_path / "run", second).run()
     trainer(tmp_path / "fresh", second).run()
     files = [tmp_path / name / "student" / "diffusion_pytorch_model.safetensors" for name in ("run", "fresh")]
@@ -212,6 +212,17 @@ def test_a_changed_configuration_starts_afresh(trainer, tmp_path):
     assert [p.name for p in (tmp_path / "run" / "snapshots").iterdir()] == ["update_000001"]
     assert [row["lr"] for row in rows(tmp_path / "run")] == [1e-4, 1e-4]
     assert read_manifest(tmp_path / "run")["extra"]["resumed_at"] == 0
+    aside = tmp_path / "run.replaced-1"
+    assert verify_manifest(aside) == [] and (aside / "snapshots" / "update_000002").is_dir()
+    trainer(aside, first).run()
+    assert read_manifest(aside)["extra"]["resumed_at"] == 3, "moved back it would be whole"
+
+
+def test_a_student_whose_checkpoint_is_gone_is_not_lost(trainer, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    (tmp_path / "run" / "checkpoint.safetensors").unlink()
+    run_killed(lambda: trainer(tmp_path / "run").run(), Trainer, "_record", 1)
+    assert (tmp_path / "run.replaced-1" / "student" / "config.json").exists()
 
 
 def test_an_older_student_is_not_taken_for_the_new_one(trainer, whole, tmp_path):
@@ -288,11 +299,11 @@ def test_a_gradient_of_the_critic_that_is_not_finite_stops_the_run_before_its_st
     training = trainer(tmp_path / "run")
     fake = training.networks.critic["fake"]
     next(fake.parameters()).register_hook(lambda gradient: gradient * float("inf"))
-    with pytest.raises(UserError, match=r"after 4 student and 0 critic updates the gradient of term 'critic' is inf"):
+    with pytest.raises(UserError, match=r"after 4 student and 0 critic updates the gradient of term 'fake' is inf"):
         training.run()
     assert all(parameter.isfinite().all() for parameter in fake.parameters())
     _, counters = load_checkpoint(tmp_path / "run" / "stopped.safetensors")
-    assert counters == {"student": 4, "critic": 0, "term": "critic"}
+    assert counters == {"student": 4, "critic": 0, "term": "fake"}
 
 
 def test_the_exact_teacher_supervises_too(tiny_scale, codec, tmp_path):

@@ -135,7 +135,7 @@ def test_start_of_a_distillation(tiny_scale):
 
 def test_a_discriminator_reads_features_of_a_network_only(tiny_scale):
     captions = ["a red ball falls in the studio"]
-    reads_teacher = build_method(load_recipe("dmd2", ("gan_features=teacher",)), 5.0)
+    reads_teacher = build_method(load_recipe("dmd2", ("gan_features=teacher", "gan_weight=0.03")), 5.0)
     start = prepare(tiny_scale, "trained", captions, reads_teacher, 0)
     tell = Discriminator(start.teacher, start.head)
     x = torch.randn(2, 16, 2, 4, 4, requires_grad=True)
