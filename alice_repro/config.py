@@ -29,6 +29,7 @@ CHECKOUT = PACKAGE.parent
 # (`sampling.anchored`), and a student before its first update: the network alone, without guidance, in its few steps.
 FULL, SHORT, CONSISTENT, ANCHORED = "teacher-full", "teacher-short", "teacher-consistent", "teacher-anchored"
 START = "student-start"
+ANCHOR_OPTIONS = ("anchor_steps", "anchor_grid", "anchor_shift")  # of the recipe "dp_dmd", that ANCHORED is sampled by
 WIDEST_POWER_AVERAGE = 0.288  # of a power average with exponent 0: 1 / sqrt(12) (EDM2 Eq. 126)
 UNTRAINED = (FULL, SHORT, CONSISTENT, ANCHORED, START)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -24,7 +25,15 @@ from alice_repro.config import (
 from alice_repro.errors import UserError
 from alice_repro.reporting.arms import ENDPOINT
 from alice_repro.reporting.estimates import Measured, difference, difference_of_arms, rate
-from alice_repro.reporting.ledger import Run, read_ledger, read_scores_of, read_teacher, same_training, teacher_scores
+from alice_repro.reporting.ledger import (
+    Run,
+    has_teacher,
+    read_ledger,
+    read_scores_of,
+    read_teacher,
+    same_training,
+    teacher_scores,
+)
 from alice_repro.statistics import Estimate, mean_interval, student_quantile
 from alice_repro.verdicts import Gate, convergence_gate
 
@@ -68,6 +77,7 @@ class Methods:
 
     Attributes:
         entries: one a run (`ledger.read_ledger`) that was trained as the comparison says now.
+        untrained: teacher and arm of the arms without training that were sampled as the scale says now.
         left_out: what else the ledger holds: runs with other settings, or of arms that the comparison does not have.
         ledger: results/reference/<scale>/methods.
     """
@@ -76,6 +86,7 @@ class Methods:
     comparison: Comparison
     ledger: Path
     entries: list[dict[str, Any]]
+    untrained: frozenset[tuple[str, str]]
     left_out: list[str]
     _read: dict[Run, pd.DataFrame] = field(default_factory=dict, repr=False)
 
@@ -91,7 +102,7 @@ class Methods:
 
     def has(self, teacher: str, arm: str) -> bool:
         """Whether an arm, or one of the teacher's own, has scores."""
-        return teacher_scores(self.ledger, teacher, arm).exists() if arm in UNTRAINED else arm in self.arms(teacher)
+        return (teacher, arm) in self.untrained if arm in UNTRAINED else arm in self.arms(teacher)
 
     def of(self, teacher: str, arm: str) -> list[dict[str, Any]]:
         """The entries of an arm's runs."""
@@ -207,7 +218,7 @@ def load_methods(scale: str, reference: str | Path = "") -> Methods:
         UserError: there is no run in it.
     """
     ledger = Path(reference or CHECKOUT / "results" / "reference" / scale) / "methods"
-    comparison, kept, left_out = load_comparison(scale), [], []
+    preset, comparison, kept, left_out = load_scale(scale), load_comparison(scale), [], []
     for entry in read_ledger(ledger):
         name = f"{entry['arm']}, run {entry['seed']}, {entry['teacher']} teacher"
         if entry["arm"] not in comparison.arms:
@@ -218,7 +229,12 @@ def load_methods(scale: str, reference: str | Path = "") -> Methods:
             kept.append(entry)
     if not kept:
         raise UserError(f"{ledger} holds no run: make some with  make compare-methods SCALE={scale}")
-    return Methods(load_scale(scale), comparison, ledger, kept, left_out)
+    both = product(sorted({entry["teacher"] for entry in kept}), UNTRAINED)
+    there = [(teacher, arm) for teacher, arm in both if teacher_scores(ledger, teacher, arm).exists()]
+    untrained = frozenset((teacher, arm) for teacher, arm in there if has_teacher(ledger, teacher, arm, preset))
+    others = [(teacher, arm) for teacher, arm in there if (teacher, arm) not in untrained]
+    left_out += [f"{arm}, {teacher} teacher: sampled with other settings" for teacher, arm in others]
+    return Methods(preset, comparison, ledger, kept, untrained, left_out)
 
 
 def agreement_difference(x: dict[int, float], y: dict[int, float]) -> Measured | None:

@@ -72,6 +72,7 @@ def equal_updates(methods: Methods) -> Sheet:
         f"{CONSISTENT}: the students' steps, each to the end of the teacher's own path from there: what learning "
         "consistency alone gives if it is learned without error.",
         f"{ANCHORED}: DP-DMD's Euler steps, the first exactly to its anchor, the others the untouched teacher's.",
+        _clips_note(methods),
         *(["Left out: " + "; ".join(methods.left_out) + "."] if methods.left_out else []),
     )
     return Sheet("Methods at equal student updates", heads, tuple(rows), notes, tuple(data))
@@ -235,6 +236,17 @@ def _beside_untouched(methods: Methods, teacher: str, arm: str, entry: dict[str,
         return methods.difference(teacher, arm, FULL, teacher_of_y="trained")
     steps = entry["config"]["scale"]["sampling"]["student_steps"]
     return methods.difference(teacher, arm, SHORT) if steps == methods.scale.sampling.student_steps else None
+
+
+def _clips_note(methods: Methods) -> str:
+    """Which stored clips the runs learned from, by the sha256 of their file."""
+    files: dict[tuple[str, str], set[str]] = {}
+    for entry in methods.entries:
+        source = entry["config"]["scale"]["data"]["source"]
+        files.setdefault((entry["teacher"], source), set()).add(entry["inputs"]["samples"]["sha256"][:8])
+    each = "; ".join(f"{t} teacher, {source} clips {', '.join(sorted(found))}" for (t, source), found in files.items())
+    same = "NOT the same" if any(len(found) > 1 for found in files.values()) else "the same"
+    return f"Stored clips are {same} for all runs of a teacher and source, by the start of their file's sha256: {each}."
 
 
 def _clips_cost(scale: Scale, teacher: str) -> int:

@@ -2,13 +2,13 @@
 
 Below the ledger's folder a run is ``<teacher>/<arm>/seedK.json`` (what and how much), ``seedK.scores.parquet`` (a row
 per video and checkpoint) and ``seedK.curve.parquet`` (a row per update); of one run also its contact sheet. Beside them
-are the scores of the teacher's own arms.
+are the arms without training, ``<teacher>/<arm>.json`` and ``.scores.parquet``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,18 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from alice_repro.config import Recipe, Scale
+from alice_repro.config import ANCHOR_OPTIONS, ANCHORED, Recipe, Scale, load_recipe
 from alice_repro.errors import UserError
 from alice_repro.evaluation.index import measures, read_scores
 from alice_repro.files import atomic_path, read_json, write_json
 from alice_repro.manifest import read_manifest
 from alice_repro.strict import as_settings
 
-# The parts of a scale that a run and its scores depend on.
-_PARTS = ("model", "teacher", "prompts", "data", "sampling")
+# The parts of a scale that scores of a teacher's own clips depend on, and those that a run depends on.
+_SAMPLED = ("model", "teacher", "prompts", "sampling")
+_TRAINED = (*_SAMPLED, "data")
+# What an entry keeps of a manifest.
+_KEPT = ("created", "wall_seconds", "device", "git", "versions", "python", "platform", "inputs")
 ENTRY, SCORES, CURVE, SHEET = ".json", ".scores.parquet", ".curve.parquet", ".sheet.jpg"
 SHOWN_SEED = 0  # the run whose contact sheet is kept
 
@@ -48,8 +51,13 @@ def entry_of(ledger: Path, run: Run) -> Path:
 
 
 def teacher_scores(ledger: Path, teacher: str, arm: str) -> Path:
-    """Where the scores of a teacher's own arm are."""
+    """Where the scores of an arm without training are."""
     return ledger / teacher / f"{arm}{SCORES}"
+
+
+def teacher_entry(ledger: Path, teacher: str, arm: str) -> Path:
+    """Where the entry of an arm without training is, the file that is written last of it."""
+    return ledger / teacher / f"{arm}{ENTRY}"
 
 
 def has_run(ledger: Path, run: Run, scale: Scale, recipe: Recipe) -> bool:
@@ -58,19 +66,38 @@ def has_run(ledger: Path, run: Run, scale: Scale, recipe: Recipe) -> bool:
     return path.exists() and same_training(read_json(path), scale, recipe)
 
 
+def has_teacher(ledger: Path, teacher: str, arm: str, scale: Scale) -> bool:
+    """Whether the ledger has an arm without training as it would be sampled now."""
+    path = teacher_entry(ledger, teacher, arm)
+    return path.exists() and read_json(path)["config"] == _sampled(arm, scale)
+
+
 def same_training(entry: Mapping[str, Any], scale: Scale, recipe: Recipe) -> bool:
     """Whether a run was trained, sampled and measured with these settings."""
     then, now = entry["config"], json.loads(json.dumps({"recipe": as_settings(recipe), "scale": asdict(scale)}))
-    for config in (then, now):  # clips a batch are a matter of memory: the clips are the same
-        config["scale"]["sampling"] = {**config["scale"]["sampling"], "batch": None}
-    return then["recipe"] == now["recipe"] and all(then["scale"][key] == now["scale"][key] for key in _PARTS)
+    return then["recipe"] == now["recipe"] and _parts(then["scale"], _TRAINED) == _parts(now["scale"], _TRAINED)
 
 
-def keep_teacher(ledger: Path, teacher: str, arm: str, results: Path) -> None:
-    """Copy the scores of a teacher's own arm from ``results`` into the ledger."""
+def _parts(scale: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Of a scale as plain data; clips a batch are a matter of memory, and the clips are the same."""
+    return {name: {**scale[name], "batch": None} if name == "sampling" else scale[name] for name in names}
+
+
+def _sampled(arm: str, scale: Scale) -> dict[str, Any]:
+    """The settings that an arm without training is sampled and measured by."""
+    options = load_recipe("dp_dmd").options if arm == ANCHORED else {}
+    settings = {"scale": _parts(asdict(scale), _SAMPLED), **{key: options[key] for key in ANCHOR_OPTIONS if options}}
+    return json.loads(json.dumps(settings))
+
+
+def keep_teacher(ledger: Path, teacher: str, arm: str, scale: Scale, results: Path) -> None:
+    """Copy the scores of an arm without training, which was sampled by this scale, from ``results`` into the ledger."""
     (ledger / teacher).mkdir(parents=True, exist_ok=True)
     scores = read_scores(results / "scores" / teacher / f"{arm}.csv")
     _write(scores[["prompt_id", "seed", *measures(scores)]], teacher_scores(ledger, teacher, arm))
+    made = read_manifest(results / "videos" / teacher / arm)
+    entry = {"teacher": teacher, "arm": arm, "config": _sampled(arm, scale), **{key: made[key] for key in _KEPT}}
+    write_json(teacher_entry(ledger, teacher, arm), entry)
 
 
 def read_teacher(ledger: Path, teacher: str, arm: str) -> pd.DataFrame:
@@ -102,12 +129,9 @@ def keep_run(
     if run.seed == SHOWN_SEED and sheet.exists():
         with Image.open(sheet) as image, atomic_path(_file(ledger, run, SHEET)) as temporary:
             image.convert("RGB").save(temporary, format="JPEG", quality=80)
-    kept = {key: entry[key] for key in ("created", "wall_seconds", "device", "git", "environment") if key in entry}
     outputs = {name: sha for name, sha in entry["outputs"].items() if name.startswith("student/")}
-    write_json(
-        entry_of(ledger, run),
-        {**asdict(run), **entry["extra"], **(found or {}), "config": entry["config"], "student": outputs, **kept},
-    )
+    kept = {"config": entry["config"], "student": outputs, **{key: entry[key] for key in _KEPT}}
+    write_json(entry_of(ledger, run), {**asdict(run), **entry["extra"], **(found or {}), **kept})
 
 
 def sheet_of(ledger: Path, teacher: str, arm: str) -> Path | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from alice_repro.config import UNTRAINED, load_comparison
 from alice_repro.errors import UserError, unknown_name
 from alice_repro.progress import log
-from alice_repro.reporting.ledger import Run, entry_of, has_run, teacher_scores
+from alice_repro.reporting.ledger import Run, entry_of, has_run, has_teacher, teacher_entry
 from alice_repro.reporting.methods import FOLDER, write_page
 from alice_repro.workflow.graph import NOTEBOOKS
 from alice_repro.workflow.layout import CHECKOUT, Layout, ledger_of
@@ -51,8 +51,12 @@ def add_runs(
         graph = plan(scale, variants=chosen, teachers=teachers, seeds=(seed,), folder=scale + SUFFIX, root=root)
         runs = [Run(teacher, arm, seed) for teacher in graph.teachers for arm in graph.variants]
         lacking = [run for run in runs if not has_run(kept, run, *graph.resolve(run.arm))]
-        wanted = [teacher_scores(kept, teacher, arm) for teacher in graph.teachers for arm in UNTRAINED]
-        wanted = [path for path in wanted if not path.exists()] + [entry_of(kept, run) for run in lacking]
+        wanted = [
+            teacher_entry(kept, teacher, arm)
+            for teacher in graph.teachers
+            for arm in UNTRAINED
+            if not has_teacher(kept, teacher, arm, graph.scale)
+        ] + [entry_of(kept, run) for run in lacking]
         if wanted:
             build(graph, [graph.relative(path) for path in wanted], cores, comparison=True)
         else:

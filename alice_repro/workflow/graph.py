@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from alice_repro.config import (
+    ANCHOR_OPTIONS,
     ANCHORED,
     CONSISTENT,
     FULL,
@@ -22,6 +23,7 @@ from alice_repro.config import (
     UNTRAINED,
     Recipe,
     Scale,
+    load_recipe,
     load_scale,
     resolve,
     split_settings,
@@ -98,7 +100,8 @@ def dependencies(stage: str, scale: Scale, recipe: Recipe, teacher: str = "train
         elif arm == START:
             keys += ["sampling.student_steps", "sampling.student_shift"]
         elif arm == ANCHORED:
-            keys += [*_GUIDED[teacher], "sampling.student_steps", "sampling.student_shift"]
+            values |= load_recipe("dp_dmd").options
+            keys += [*_GUIDED[teacher], "sampling.student_steps", "sampling.student_shift", *ANCHOR_OPTIONS]
         elif _takes_the_teachers_steps(recipe.method):
             keys += [*_GUIDED["trained"], *_STEPS]
         else:

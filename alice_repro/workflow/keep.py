@@ -18,8 +18,8 @@ def keep_run_step(graph: Graph, teacher: str, variant: str, seed: str) -> None:
 
 
 def keep_teacher_step(graph: Graph, teacher: str, arm: str) -> None:
-    """Keep the scores of a teacher's own arm."""
-    keep_teacher(graph.ledger, teacher, arm, graph.layout.results)
+    """Keep the scores of an arm without training."""
+    keep_teacher(graph.ledger, teacher, arm, graph.scale, graph.layout.results)
 
 
 STEPS = {"keep_run": keep_run_step, "keep_teacher": keep_teacher_step}

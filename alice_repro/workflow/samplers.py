@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from alice_repro.config import CONSISTENT, START, Scale, load_recipe
+from alice_repro.config import ANCHOR_OPTIONS, CONSISTENT, START, Scale, load_recipe
 from alice_repro.errors import UserError
 from alice_repro.flow.noise import ClipNoise
 from alice_repro.models.half_rate import HalfRateVelocity
@@ -54,7 +54,7 @@ def limit_sampler(scale: Scale, parts: TeacherParts, velocity: Velocity, steps: 
             limit, sampler = ConsistentVelocity(counted, scale.teacher.steps, scale.teacher.shift), "renoise"
         else:
             anchor = load_recipe("dp_dmd").options
-            path = anchor_times(anchor["anchor_steps"], anchor["anchor_grid"], anchor["anchor_shift"])
+            path = anchor_times(*(anchor[name] for name in ANCHOR_OPTIONS))
             limit, sampler = AnchoredVelocity(counted, path), "euler"
         clean, _ = sample_few_step(limit, noise, shape, caption, times, sampler)
         return clean, {"evaluations_per_clip": counted.spent // len(caption)}

@@ -13,7 +13,7 @@ from fabricate import better, outcomes, score_table
 
 from alice_repro.config import UNTRAINED, ClaimInArms, Comparison, load_recipe, load_scale
 from alice_repro.errors import UserError
-from alice_repro.files import write_json
+from alice_repro.files import read_json, write_json
 from alice_repro.reporting import comparison
 from alice_repro.reporting.comparison import load_methods
 from alice_repro.reporting.comparison_claims import judge_claims
@@ -38,6 +38,9 @@ def world_table(right, arm, hue="slate"):
     return table.assign(spin_clockwise=(n < 15) * 1.0, spin_counterclockwise=(n >= 15) * 1.0)
 
 
+CLIPS = {"samples": {"path": "samples.safetensors", "sha256": "5" * 64}}
+
+
 @pytest.fixture
 def made(tmp_path, monkeypatch):
     """make(shift of each arm, drift of each arm, hue of each arm) -> Methods."""
@@ -49,6 +52,10 @@ def made(tmp_path, monkeypatch):
                 path = tmp_path / "methods" / teacher / f"{arm}.scores.parquet"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 world_table(base, arm).to_parquet(path)
+                settings = json.loads(json.dumps(asdict(load_scale("lab"))))
+                settings["sampling"]["batch"] = None
+                settings = {key: settings[key] for key in ("model", "teacher", "prompts", "sampling")}
+                write_json(path.with_name(f"{arm}.json"), {"config": {"scale": settings}})
             for arm, shift in shifts.items():
                 for run in range(runs):
                     _write_run(tmp_path / "methods", Run(teacher, arm, run), base, shift, (drift or {}).get(arm, 0.0),
@@ -75,7 +82,7 @@ def _write_run(ledger, run, base, shift, drift, hue, evaluations):
     recipe = as_settings(load_recipe(run.arm))
     extra = {"student_updates": 200, "critic_updates": 800, "network_evaluations": evaluations, "peak_memory_gb": 1.5}
     config = {"scale": asdict(load_scale("lab")), "recipe": recipe, "teacher": run.teacher}
-    write_json(stem.with_name(stem.name + ".json"), {**asdict(run), **extra, "config": config})
+    write_json(stem.with_name(stem.name + ".json"), {**asdict(run), **extra, "config": config, "inputs": CLIPS})
 
 
 @pytest.mark.parametrize(
@@ -147,9 +154,10 @@ def test_an_arm_without_measurable_modes_stops_nothing(made):
 
 
 def test_a_ledger_without_baseline_or_teachers_is_shown_all_the_same(made):
-    methods = made({"dfd": 0.0})
-    for path in methods.ledger.glob("*/teacher-*"):
+    ledger = made({"dfd": 0.0}).ledger
+    for path in ledger.glob("*/teacher-*"):
         path.unlink()
+    methods = load_methods("lab", ledger.parent)
     assert [row["baseline"] for row in equal_updates(methods).rows] == ["", ""]
     assert equal_evaluations(methods).rows and judge_claims(methods)[0].verdict is Verdict.LAB_INCONCLUSIVE
 
@@ -346,9 +354,36 @@ def test_what_an_arm_is_compared_with(made, monkeypatch):
             entry["config"]["scale"]["data"]["source"] = "clean"
     compared = Comparison("floor", arms, (), floor="floor")
     methods = replace(methods, comparison=compared, entries=entries)
-    (methods.ledger / "exact" / "teacher-full.scores.parquet").unlink()
+    methods = replace(methods, untrained=methods.untrained - {("exact", "teacher-full")})
     rows = {(row["teacher"], row["arm"]): row for row in equal_updates(methods).rows}
     assert rows["exact", "dfd"]["floor"] and not rows["exact", "avd"]["floor"]  # no run with clean clips
     assert not rows["exact", "floor"]["floor"]
     assert not rows["trained", "dfd"]["untouched"] and rows["exact", "avd"]["untouched"]
     assert rows["exact", "avd"]["untouched"] == rows["trained", "avd"]["untouched"]
+
+
+def test_scores_of_a_teacher_that_was_sampled_otherwise_are_left_out(made):
+    methods = made({"dmd2": 0.0, "dfd": 10.0})
+    entry = methods.ledger / "trained" / "teacher-short.json"
+    other = read_json(entry)
+    other["config"]["scale"]["teacher"]["guidance"] = 4.0
+    write_json(entry, other)
+    (methods.ledger / "exact" / "teacher-short.json").unlink()
+    again = load_methods("lab", methods.ledger.parent)
+    assert not again.has("trained", "teacher-short") and again.has("trained", "teacher-full")
+    assert [line for line in again.left_out if "teacher-short" in line] == [
+        "teacher-short, exact teacher: sampled with other settings",
+        "teacher-short, trained teacher: sampled with other settings",
+    ]
+    rows = {(row["teacher"], row["arm"]): row for row in equal_updates(again).rows}
+    assert not rows["trained", "dfd"]["untouched"] and ("trained", "teacher-short") not in rows
+
+
+def test_the_table_says_whether_all_runs_learned_from_the_same_clips(made):
+    methods = made({"dmd2": 0.0, "dfd": 10.0})
+    (note,) = (note for note in equal_updates(methods).notes if note.startswith("Stored clips"))
+    assert "are the same for all" in note and "exact teacher, teacher clips 55555555" in note
+    entries = read_ledger(methods.ledger)
+    entries[0]["inputs"] = {"samples": {"sha256": "6" * 64}}
+    (note,) = (each for each in equal_updates(replace(methods, entries=entries)).notes if each.startswith("Stored"))
+    assert "NOT the same" in note and "55555555, 66666666" in note
