@@ -23,8 +23,8 @@ from typing import Literal
 import torch
 
 from alice_repro.config import Stage
-from alice_repro.distill.dmd import dmd_gradient
-from alice_repro.distill.dmd2 import DMD2, DMD2Options, ScoreWeight
+from alice_repro.distill.dmd import ScoreWeight, dmd_gradient
+from alice_repro.distill.dmd2 import DMD2, DMD2Options
 from alice_repro.distill.method import Batch, Networks
 from alice_repro.flow.schedule import add_noise, x0_from_velocity
 from alice_repro.strict import Share

@@ -6,12 +6,22 @@ fake score, trained on G) and the teacher's.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from alice_repro.distill.broken import zero_broken_clips
 from alice_repro.flow.noise import ClipNoise
 from alice_repro.flow.schedule import add_noise, expand, shift_time, x0_from_velocity
 from alice_repro.flow.trigflow import VelocityFunction, trig_time
+from alice_repro.strict import NonNegativeFloat
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreWeight:
+    """``score``: a stage's weight of the score term (Alice Table 12: lambda)."""
+
+    score: NonNegativeFloat
 
 
 def dmd_gradient(

@@ -24,7 +24,7 @@ import torch
 from alice_repro.config import Recipe, Stage
 from alice_repro.distill.adversarial import discriminator_loss, generator_loss
 from alice_repro.distill.broken import zero_broken_clips
-from alice_repro.distill.dmd import dmd_gradient, draw_score_time
+from alice_repro.distill.dmd import ScoreWeight, dmd_gradient, draw_score_time
 from alice_repro.distill.joint import SampleLoss, joint_loss
 from alice_repro.distill.method import Batch, Method, Networks, Progress, Term
 from alice_repro.distill.student_input import StudentInput, student_sample
@@ -76,13 +76,6 @@ class DMD2Options(ScoreOptions):
     """``student_input``: "rollout" (backward simulation) or "noised" (a noised stored clip, FastGen's default)."""
 
     student_input: StudentInput
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreWeight:
-    """``score``: a stage's weight of the score term."""
-
-    score: NonNegativeFloat
 
 
 class ScoreOfSamples(Method):

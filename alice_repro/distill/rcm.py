@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 
 from alice_repro.config import Recipe, Stage
-from alice_repro.distill.dmd import dmd_gradient, dmd_loss, draw_score_time, fake_score_loss, roll_out
+from alice_repro.distill.dmd import ScoreWeight, dmd_gradient, dmd_loss, draw_score_time, fake_score_loss, roll_out
 from alice_repro.distill.method import Batch, Method, Networks, Progress, Term
 from alice_repro.distill.scm import alice_scm_loss, scm_loss
 from alice_repro.flow.schedule import add_noise, x0_from_velocity
@@ -53,7 +53,7 @@ class ConsistencyOptions(FormOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreOptions(FormOptions):
+class DMDOptions(FormOptions):
     """Options of the score term.
 
     Attributes:
@@ -68,7 +68,7 @@ class ScoreOptions(FormOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RCMOptions(ConsistencyOptions, ScoreOptions):
+class RCMOptions(ConsistencyOptions, DMDOptions):
     """Options of both terms."""
 
 
@@ -77,13 +77,6 @@ class ConsistencyWeight:
     """``consistency``: a stage's weight of the sCM term."""
 
     consistency: NonNegativeFloat
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreWeight:
-    """``score``: a stage's weight of the DMD term (Alice Table 12: lambda)."""
-
-    score: NonNegativeFloat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +110,7 @@ class Consistency(Method):
 class DistributionMatching(Method):
     """Method ``dmd``: the score term alone, with backward simulation over the student's own steps."""
 
-    Options, StageOptions = ScoreOptions, ScoreWeight
+    Options, StageOptions = DMDOptions, ScoreWeight
 
     def __init__(self, recipe: Recipe, student_shift: float) -> None:
         super().__init__(recipe, student_shift)
