@@ -243,7 +243,8 @@ def _clips_note(methods: Methods) -> str:
     files: dict[tuple[str, str], set[str]] = {}
     for entry in methods.entries:
         source = entry["config"]["scale"]["data"]["source"]
-        files.setdefault((entry["teacher"], source), set()).add(entry["inputs"]["samples"]["sha256"][:8])
+        clips = entry.get("inputs", {}).get("samples", {}).get("sha256", "unknown")
+        files.setdefault((entry["teacher"], source), set()).add(clips[:8])
     each = "; ".join(f"{t} teacher, {source} clips {', '.join(sorted(found))}" for (t, source), found in files.items())
     same = "NOT the same" if any(len(found) > 1 for found in files.values()) else "the same"
     return f"Stored clips are {same} for all runs of a teacher and source, by the start of their file's sha256: {each}."
