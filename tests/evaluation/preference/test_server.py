@@ -221,11 +221,18 @@ SERVE = "import sys; from alice_repro.evaluation.preference.serve import vote; v
 def start(two_arms, out):
     """The command in a process of its own; gives the process and its port."""
     command = [sys.executable, "-c", SERVE, *map(str, two_arms), str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=_heed_ctrl_c
+    )
     for line in process.stdout:
         if found := re.search(r"http://127\.0\.0\.1:(\d+)/", line):
             return process, int(found[1])
     raise AssertionError(f"no address was printed, exit code {process.wait()}")
+
+
+def _heed_ctrl_c():
+    """A shell's background job ignores it, and so would what the tests start there."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_votes_survive_kill_9_and_ctrl_c_writes_the_results(two_arms, tmp_path):
