@@ -142,13 +142,13 @@ def test_two_parameters_cells(tmp_path):
 def test_what_an_earlier_run_left_in_the_source_is_dropped(tmp_path):
     source = make(tmp_path / "in.ipynb", "print('now')", "pass")
     node = nbformat.read(source, 4)
-    node.metadata["papermill"] = {"parameters": {"steps": 999}}
+    node.metadata["papermill"] = {"parameters": {"steps": "left over"}}
     node.cells[3].outputs = [new_output("stream", name="stdout", text="stale")]
-    node.cells.insert(2, new_code_cell("steps = 999", metadata={"tags": ["injected-parameters"]}))
+    node.cells.insert(2, new_code_cell("steps = 'left over'", metadata={"tags": ["injected-parameters"]}))
     nbformat.write(node, source)
     output = run_notebook(source, tmp_path / "out.ipynb")
     assert text_of(output) == "now\n"
-    assert "999" not in output.read_text()
+    assert "left over" not in output.read_text()
 
 
 def test_sources_that_cannot_be_run(tmp_path):
